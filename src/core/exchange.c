@@ -1,0 +1,579 @@
+/* SPDX-License-Identifier: ISC */
+#include "core/internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+/*
+ * What is sent when. One request is outstanding on a path at a time (RFC 6886 section 3.1); an
+ * answer releases the next. Three modes:
+ *
+ *	contact	 it has never answered: two series of questions, one for each protocol
+ *	normal	 a request is repeated in a quick burst
+ *	outage	 a burst went unanswered: one packet at a time, 4 s apart at first, the most urgent
+ *		 mapping being the probe; the others wait
+ */
+
+#define BURST 5u
+#define DELETE_BURST 3u
+/* A renewal that is not answered keeps the queue for so long; its own next try is later. */
+#define RENEWAL_PATIENCE MSTIME_SECOND
+/* Sends that no answer released: 20 at once, then 4 a second. */
+#define PACE_GAP ((mstime)250)
+#define PACE_BURST 20
+/* At the end. */
+#define FLUSH_GAP ((mstime)2)
+#define FLUSH_AFTER 2u /* sends: 500 ms */
+
+struct job {
+	enum exchange_kind kind;
+	enum mapper mapper;
+	struct mapping *mapping;
+	bool single; /* asked once, out of turn */
+};
+
+/* ---- pace --------------------------------------------------------------------------------- */
+
+static mstime pace_at(const struct engine *e)
+{
+	return e->pace - PACE_BURST * PACE_GAP;
+}
+
+static bool paced(const struct engine *e, mstime now)
+{
+	return e->stopping || now >= pace_at(e);
+}
+
+static void count_sent(struct path *p, mstime now, int error)
+{
+	struct engine *e = p->engine;
+
+	e->pace = (e->pace > now ? e->pace : now) + PACE_GAP;
+	if (p->silent_since == MSTIME_NEVER)
+		p->silent_since = now;
+	if (error == -EPERM || error == -EACCES)
+		p->problem = (struct problem){ .trouble = TROUBLE_FIREWALL };
+}
+
+/* ---- choosing ------------------------------------------------------------------------------- */
+
+/* A mapping is not asked for while its predecessor is still to be deleted. */
+static bool blocked(const struct path *p, const struct mapping *m)
+{
+	const struct mapping *ghost;
+
+	TAILQ_FOREACH (ghost, &p->mappings, of_path)
+		if (ghost->unit == NULL && ghost->protocol == m->protocol
+		    && ghost->internal_port == m->internal_port)
+			return true;
+	return false;
+}
+
+static bool more_urgent(const struct mapping *a, const struct mapping *b, mstime now)
+{
+	bool a_leased = mapping_leased(a, now), b_leased = mapping_leased(b, now);
+
+	if (a_leased != b_leased)
+		return a_leased;
+	return a_leased && a->expires < b->expires;
+}
+
+static struct mapping *due_mapping(struct path *p, mstime now)
+{
+	struct mapping *m, *best = NULL;
+
+	TAILQ_FOREACH (m, &p->mappings, of_path) {
+		if (m->state == MAPPING_RELEASING && m->due <= now)
+			return m;
+		if (mapping_next(m) > now || m->state == MAPPING_RELEASING)
+			continue;
+		if ((best == NULL || more_urgent(m, best, now)) && !blocked(p, m))
+			best = m;
+	}
+	return best;
+}
+
+/* In an outage nothing need be due: the mapping that has waited longest serves as the probe, but
+ * a long PCP lease only in its own windows (RFC 6887 section 11.2.1). */
+static struct mapping *probe_mapping(struct path *p, mstime now)
+{
+	struct mapping *m, *best = NULL;
+
+	TAILQ_FOREACH (m, &p->mappings, of_path) {
+		bool patient = m->maker == MAPPER_PCP && mapping_leased(m, now) && !m->suspect;
+
+		if (m->unit == NULL || m->tries == 0 || m->state == MAPPING_FAILED
+		    || (patient && p->announce_works))
+			continue;
+		if (best == NULL || m->asked < best->asked)
+			best = m;
+	}
+	return best;
+}
+
+static bool check_job(const struct path *p, mstime now, struct job *job)
+{
+	if (p->pcp_again <= now) {
+		*job = (struct job){ EXCHANGE_ANNOUNCE, MAPPER_PCP, NULL, true };
+		return true;
+	}
+	if (p->mapper == MAPPER_NATPMP && (p->check_due <= now || p->address_due <= now)) {
+		*job = (struct job){ EXCHANGE_ADDRESS, MAPPER_NATPMP, NULL, false };
+		return true;
+	}
+	if (p->mapper == MAPPER_PCP && p->check_due <= now && !p->announce_deaf) {
+		*job = (struct job){ EXCHANGE_ANNOUNCE, MAPPER_PCP, NULL, false };
+		return true;
+	}
+	return false;
+}
+
+/* A box may speak another protocol after an outage: each fourth probe asks in the other one. */
+static bool other_dialect(const struct path *p, struct job *job)
+{
+	enum mapper other = p->mapper == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
+
+	if (p->probes % 4 != 3 || !path_allows(p, other))
+		return false;
+	*job = (struct job){ other == MAPPER_PCP ? EXCHANGE_ANNOUNCE : EXCHANGE_ADDRESS, other, NULL,
+		false };
+	return true;
+}
+
+static bool next_job(struct path *p, mstime now, struct job *job)
+{
+	struct mapping *m;
+
+	if (p->outage && other_dialect(p, job))
+		return true;
+	if (!p->outage && check_job(p, now, job))
+		return true;
+	m = due_mapping(p, now);
+	if (m == NULL && p->outage)
+		m = probe_mapping(p, now);
+	if (m != NULL) {
+		*job = (struct job){ EXCHANGE_MAP, mapping_mapper(m, now), m, false };
+		return job->mapper != MAPPER_NONE;
+	}
+	if (!p->outage)
+		return false;
+	*job = (struct job){ p->mapper == MAPPER_PCP ? EXCHANGE_ANNOUNCE : EXCHANGE_ADDRESS,
+		p->mapper, NULL, false };
+	return true;
+}
+
+/* A NAT-PMP renewal at 3/4 or 9/10 of its lease is a burst even amid an outage. */
+static struct mapping *burst_mapping(const struct path *p)
+{
+	struct mapping *m, *best = NULL;
+
+	if (!p->outage)
+		return NULL;
+	TAILQ_FOREACH (m, &p->mappings, of_path)
+		if (m->state == MAPPING_ACTIVE && m->maker == MAPPER_NATPMP && !m->suspect
+		    && m->due != MSTIME_NEVER && (best == NULL || m->due < best->due))
+			best = m;
+	return best;
+}
+
+/* ---- sending -------------------------------------------------------------------------------- */
+
+static bool patient_renewal(const struct exchange *x, mstime now)
+{
+	const struct mapping *m = x->mapping;
+
+	return x->kind == EXCHANGE_MAP && x->mapper == MAPPER_PCP && m->state == MAPPING_ACTIVE
+	    && mapping_leased(m, now) && !m->suspect;
+}
+
+static bool is_delete(const struct exchange *x)
+{
+	return x->kind == EXCHANGE_MAP && x->mapping->state == MAPPING_RELEASING;
+}
+
+static mstime exchange_wait(struct path *p, mstime now)
+{
+	struct exchange *x = &p->exchange;
+	struct engine *e = p->engine;
+
+	if (x->probe) {
+		p->probe_wait = outage_wait(now - p->silent_since, p->probe_wait, engine_random(e));
+		return p->probe_wait;
+	}
+	if (patient_renewal(x, now))
+		return RENEWAL_PATIENCE;
+	if (e->stopping && is_delete(x))
+		return (mstime)250;
+	if (x->sends >= BURST)
+		return RENEW_GAP;
+	return contact_wait(x->mapper, p->on_link, x->sends, x->wait, engine_random(e));
+}
+
+static int send_one(struct path *p, mstime now, enum exchange_kind kind, enum mapper mapper,
+    struct mapping *m)
+{
+	int error;
+
+	switch (kind) {
+	case EXCHANGE_MAP:
+		error = portcontrol_send_map(p, now, m, mapper);
+		break;
+	case EXCHANGE_ADDRESS:
+		error = portcontrol_send_address(p, now);
+		break;
+	case EXCHANGE_ANNOUNCE:
+		error = portcontrol_send_announce(p, now);
+		break;
+	case EXCHANGE_NONE:
+	default:
+		return 0;
+	}
+	count_sent(p, now, error);
+	return error;
+}
+
+static void transmit(struct path *p, mstime now)
+{
+	struct exchange *x = &p->exchange;
+
+	if (x->sends++ == 0)
+		x->first = now;
+	x->last = now;
+	(void)send_one(p, now, x->kind, x->mapper, x->mapping);
+	x->wait = exchange_wait(p, now);
+	x->deadline = now + x->wait;
+}
+
+static void start(struct path *p, mstime now, const struct job *job, bool burst)
+{
+	p->exchange = (struct exchange){ .kind = job->kind, .mapper = job->mapper,
+		.mapping = job->mapping };
+	if (p->outage && !burst) {
+		p->exchange.probe = true;
+		p->probes++;
+	}
+	if (job->kind == EXCHANGE_ADDRESS)
+		p->address_due = MSTIME_NEVER;
+	if (job->mapper == p->mapper && job->kind != EXCHANGE_MAP)
+		p->check_due = MSTIME_NEVER;
+	if (job->single) {
+		/* Once in an hour, or in a minute: no repetition, nothing is concluded. */
+		p->pcp_again = now + (p->pcp_spoken ? 60 : 3600) * MSTIME_SECOND;
+		(void)send_one(p, now, job->kind, job->mapper, NULL);
+		p->exchange.sends = BURST;
+		p->exchange.first = p->exchange.last = now;
+		p->exchange.deadline = now + RENEWAL_PATIENCE;
+		return;
+	}
+	transmit(p, now);
+}
+
+/* ---- endings -------------------------------------------------------------------------------- */
+
+static void outage_begins(struct path *p, mstime since)
+{
+	p->outage = true;
+	p->probes = 0;
+	p->probe_wait = 0;
+	p->not_before = since + RENEW_GAP;
+}
+
+void exchange_flush(struct path *p, mstime now)
+{
+	p->flushing = true;
+	p->flush_at = now;
+	p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
+}
+
+/* A whole exchange went unanswered. */
+static void give_up(struct path *p, mstime now)
+{
+	struct exchange x = p->exchange;
+	bool patient = x.kind == EXCHANGE_MAP && patient_renewal(&x, now);
+
+	p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
+	if (x.kind == EXCHANGE_ANNOUNCE && x.mapper != p->mapper)
+		return; /* only a polite question */
+	if (x.kind == EXCHANGE_ADDRESS && x.mapper == p->mapper)
+		p->address_due = now + ((30 * MSTIME_SECOND) << p->address_misses);
+	if (x.kind == EXCHANGE_ADDRESS && p->address_misses < 5)
+		p->address_misses++;
+	if (x.kind == EXCHANGE_ANNOUNCE && !x.probe && !p->announce_works) {
+		/* It maps, but has never answered this: silence means nothing. */
+		p->announce_deaf = true;
+		return;
+	}
+	if (x.mapping != NULL) {
+		if (x.mapping->state == MAPPING_RELEASING) {
+			ghost_free(x.mapping);
+			outage_begins(p, x.last);
+			return;
+		}
+		mapping_unanswered(x.mapping, now);
+	}
+	p->misses++;
+	if (x.probe)
+		return; /* the next one follows at once, with its own wait */
+	if (patient && p->misses < 2) {
+		/* Others may have more luck; and it will be asked whether it is there at all. */
+		if (!p->announce_deaf && p->check_due > now + 3 * MSTIME_SECOND)
+			p->check_due = now + 3 * MSTIME_SECOND;
+		return;
+	}
+	outage_begins(p, x.last);
+}
+
+static void expired(struct path *p, mstime now)
+{
+	struct exchange *x = &p->exchange;
+	unsigned limit = BURST;
+
+	if (p->engine->stopping && is_delete(x) && x->sends >= FLUSH_AFTER) {
+		exchange_flush(p, now);
+		return;
+	}
+	if (is_delete(x))
+		limit = DELETE_BURST;
+	if (x->probe || x->sends >= limit || patient_renewal(x, now))
+		give_up(p, now);
+	else
+		transmit(p, now);
+}
+
+void exchange_done(struct path *p, mstime now)
+{
+	struct exchange *x = &p->exchange;
+
+	if (x->sends == 1)
+		p->rtt_us = (int32_t)(now - x->last) * 1000;
+	*x = (struct exchange){ .kind = EXCHANGE_NONE };
+}
+
+/* ICMP counts as a lost packet that is known to be lost: it ends the burst, not the schedule. */
+void exchange_refused(struct path *p, mstime now, enum unreachable what)
+{
+	static const enum trouble troubles[] = { [UNREACHABLE_REFUSED] = TROUBLE_UNREACHABLE,
+		[UNREACHABLE_HOST] = TROUBLE_HOST, [UNREACHABLE_LOCAL] = TROUBLE_FIREWALL };
+	struct exchange *x = &p->exchange;
+
+	if (p->silent_since == MSTIME_NEVER)
+		return; /* for something that was answered after all */
+	p->problem = (struct problem){ .trouble = troubles[what] };
+	if (p->flushing)
+		return;
+	if (!p->answered) {
+		p->contact.refused = what == UNREACHABLE_REFUSED;
+		if (p->contact.refused)
+			path_enter(p, now, GATEWAY_UNSUPPORTED);
+		return;
+	}
+	if (x->kind == EXCHANGE_NONE || x->probe || what != UNREACHABLE_REFUSED)
+		return;
+	if (p->engine->stopping && is_delete(x)) {
+		exchange_flush(p, now);
+		return;
+	}
+	give_up(p, now);
+	if (!p->outage && p->exchange.kind == EXCHANGE_NONE)
+		outage_begins(p, now);
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
+
+/* Every delete that is left goes out once; what the gateway does with it is up to the gateway. */
+static void flush(struct path *p, mstime now)
+{
+	struct mapping *m;
+
+	if (now < p->flush_at)
+		return;
+	TAILQ_FOREACH (m, &p->mappings, of_path) {
+		if (m->unit != NULL)
+			continue;
+		(void)send_one(p, now, EXCHANGE_MAP, m->maker, m);
+		ghost_free(m);
+		p->flush_at = now + FLUSH_GAP;
+		return;
+	}
+}
+
+/* ---- contact -------------------------------------------------------------------------------- */
+
+#define REFUSED_FAST (10 * 60 * MSTIME_SECOND)
+#define REFUSED_SLOW (11 * 60 * MSTIME_SECOND)
+#define SECOND_REST (40 * 60 * MSTIME_SECOND) /* with PCP's 3.5 an hour: 5 */
+#define NATPMP_SENDS 9u
+
+static mstime contact_gap(struct path *p, mstime now, enum mapper mapper, bool alone)
+{
+	struct contact *c = &p->contact;
+	unsigned d = dialect(mapper), n = c->sends[d];
+
+	if (p->problem.trouble == TROUBLE_FIREWALL)
+		return 15 * MSTIME_SECOND; /* nothing leaves this machine: no harm in trying */
+	if (c->refused) {
+		if (now - p->silent_since >= REFUSED_FAST)
+			return REFUSED_SLOW;
+		return n < 4 ? RENEW_GAP << n : 30 * MSTIME_SECOND;
+	}
+	if (mapper == MAPPER_NATPMP && !alone && n > NATPMP_SENDS)
+		return SECOND_REST;
+	c->wait[d] = contact_wait(mapper, p->on_link, n, c->wait[d], engine_random(p->engine));
+	return c->wait[d];
+}
+
+static struct mapping *head(struct path *p)
+{
+	struct mapping *m;
+
+	TAILQ_FOREACH (m, &p->mappings, of_path)
+		if (m->unit != NULL && m->state == MAPPING_REQUESTING)
+			return m;
+	return NULL;
+}
+
+static void contact_send(struct path *p, mstime now, enum mapper mapper, bool first, bool alone)
+{
+	struct contact *c = &p->contact;
+	struct mapping *m = first ? head(p) : NULL;
+	enum exchange_kind kind = m != NULL ? EXCHANGE_MAP
+	    : mapper == MAPPER_PCP	    ? EXCHANGE_ANNOUNCE
+					    : EXCHANGE_ADDRESS;
+	unsigned d = dialect(mapper);
+
+	if (p->silent_since == MSTIME_NEVER)
+		p->silent_since = now;
+	c->sends[d]++;
+	(void)send_one(p, now, kind, mapper, m);
+	c->next[d] = now + contact_gap(p, now, mapper, alone);
+}
+
+static void contact_work(struct path *p, mstime now)
+{
+	struct contact *c = &p->contact;
+	enum mapper first = path_preferred(p), second;
+
+	if (first == MAPPER_NONE)
+		return;
+	second = first == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
+	if (!path_allows(p, second))
+		second = MAPPER_NONE;
+	if (c->next[dialect(first)] <= now && paced(p->engine, now)) {
+		contact_send(p, now, first, true, second == MAPPER_NONE);
+		/* Silence to two packets: perhaps it drops what it does not know. */
+		if (second != MAPPER_NONE && c->sends[dialect(first)] == 2
+		    && c->sends[dialect(second)] == 0)
+			c->next[dialect(second)] = now + 250;
+	}
+	if (second != MAPPER_NONE && c->next[dialect(second)] <= now && paced(p->engine, now)
+	    && !c->refused)
+		contact_send(p, now, second, false, false);
+}
+
+static mstime contact_next(const struct path *p)
+{
+	const struct contact *c = &p->contact;
+	mstime first = c->next[0], second = c->next[1];
+
+	if (c->refused)
+		return c->next[dialect(path_preferred(p))];
+	return first < second ? first : second;
+}
+
+/* ---- the heart ------------------------------------------------------------------------------ */
+
+void path_work(struct path *p, mstime now, bool answered)
+{
+	struct exchange *x = &p->exchange;
+
+	/* Bounded: every round sends, or ends something. */
+	for (unsigned round = 0; round < 100 && p->present && path_wanted(p); round++) {
+		struct mapping *urgent = burst_mapping(p);
+		bool burst = urgent != NULL && urgent->due <= now;
+		struct job job;
+
+		if (p->flushing) {
+			flush(p, now);
+			return;
+		}
+		if (x->kind != EXCHANGE_NONE && x->probe && burst)
+			*x = (struct exchange){ .kind = EXCHANGE_NONE };
+		if (x->kind != EXCHANGE_NONE) {
+			if (now < x->deadline || !(answered || paced(p->engine, now)))
+				return;
+			expired(p, now);
+			if (x->kind != EXCHANGE_NONE)
+				return;
+			continue;
+		}
+		if (!p->answered) {
+			contact_work(p, now);
+			return;
+		}
+		if (p->outage && now < p->not_before && !burst)
+			return;
+		if (!answered && !paced(p->engine, now))
+			return;
+		if (burst)
+			job = (struct job){ EXCHANGE_MAP, urgent->maker, urgent, false };
+		else if (!next_job(p, now, &job))
+			return;
+		start(p, now, &job, burst);
+		return;
+	}
+}
+
+static mstime earlier(mstime a, mstime b)
+{
+	return a < b ? a : b;
+}
+
+static mstime queue_next(const struct path *p)
+{
+	const struct mapping *m;
+	mstime t;
+	bool ghosts = false;
+
+	if (p->outage)
+		return p->not_before;
+	t = p->pcp_again;
+	if (p->mapper == MAPPER_NATPMP)
+		t = earlier(t, earlier(p->check_due, p->address_due));
+	else if (!p->announce_deaf)
+		t = earlier(t, p->check_due);
+	TAILQ_FOREACH (m, &p->mappings, of_path) {
+		ghosts |= m->unit == NULL;
+		t = earlier(t, mapping_next(m));
+	}
+	if (!ghosts)
+		return t;
+	/* Rare: some of them wait for a deletion, which wakes them. */
+	t = earlier(p->pcp_again, earlier(p->check_due, p->address_due));
+	TAILQ_FOREACH (m, &p->mappings, of_path)
+		if (m->unit == NULL || !blocked(p, m))
+			t = earlier(t, mapping_next(m));
+	return t;
+}
+
+mstime path_next(const struct path *p)
+{
+	const struct exchange *x = &p->exchange;
+	const struct mapping *urgent = burst_mapping(p);
+	mstime t;
+
+	if (!p->present || !path_wanted(p))
+		return MSTIME_NEVER;
+	if (p->flushing)
+		return p->flush_at;
+	if (x->kind != EXCHANGE_NONE)
+		t = x->deadline;
+	else if (!p->answered)
+		t = contact_next(p);
+	else
+		t = queue_next(p);
+	if (urgent != NULL)
+		t = earlier(t, urgent->due);
+	if (t != MSTIME_NEVER && !p->engine->stopping && t < pace_at(p->engine))
+		t = pace_at(p->engine);
+	return t;
+}

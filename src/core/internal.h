@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef CORE_INTERNAL_H
+#define CORE_INTERNAL_H
+
+#include "core/engine.h"
+#include "core/timing.h"
+#include "proto/pcp.h"
+
+#include <sys/queue.h>
+
+/*
+ * What the rooms of the core share. Ownership: the engine owns gateways, paths and forwards; a forward
+ * owns its units, a unit its mappings; a path owns its ghosts (mappings without a unit, which only
+ * wait to be released). Every mapping with a path hangs in that path's list.
+ */
+
+struct unit;
+struct path;
+
+/* One mapping as the protocols know it: (path, protocol, internal address, internal port). */
+struct mapping {
+	TAILQ_ENTRY(mapping) of_path;
+	struct unit *unit; /* NULL: a ghost */
+	struct path *path; /* NULL: no gateway now */
+	enum mapping_state state : 8;
+	enum mapper maker : 8; /* who made the lease; renews and deletes it */
+	uint8_t protocol;
+	uint8_t refusals;	   /* in a row */
+	uint16_t internal_port;	   /* 0: assigned */
+	uint16_t wish;		   /* external port wanted; 0: any */
+	uint16_t external_port;	   /* granted, kept as the suggestion when the lease is over; 0: none */
+	uint16_t told_port;	   /* what publish() last told */
+	bool suspect : 1;	   /* the gateway has lost its state since the grant */
+	bool decided : 1;	   /* granted or refused in this run */
+	bool renewed : 1;	   /* since publish() looked last */
+	bool asked_pcp : 1;	   /* a PCP request was sent on this path */
+	bool asked_natpmp : 1;
+	uint8_t tries;		   /* unanswered transmissions */
+	uint8_t garbled;	   /* answers with another internal port */
+	struct problem problem;
+	uint32_t lifetime; /* granted, s, capped */
+	uint32_t renewals, changes;
+	struct netaddr external; /* granted by PCP; netaddr_any4: not known */
+	uint8_t nonce[PCP_NONCE_SIZE];
+	mstime due;	/* when it wants something sent; MSTIME_NEVER: nothing */
+	mstime asked;	/* the last transmission */
+	mstime before;	/* the transmission that a late answer may still belong to */
+	mstime granted; /* the lease counts from here: a transmission, not its answer */
+	mstime expires; /* 0: no lease */
+};
+
+TAILQ_HEAD(mapping_list, mapping);
+
+/* A mapping without a unit: what it needs to be deleted, and no more. */
+struct ghost {
+	struct mapping mapping; /* first */
+	bool has_internal;
+	struct netaddr internal;
+};
+
+/* (forward, protocol, family): what events are about. */
+struct unit {
+	struct forward *forward;
+	struct path *path; /* where its mappings are */
+	struct mapping *mappings; /* forward->count of them */
+	enum family family : 8;
+	uint8_t protocol;
+	bool told_up, told_failed;
+	uint8_t told_trouble;
+	uint16_t told_result;
+	struct netaddr told_external;
+	mstime held_until; /* the lease on the path before is still good until then */
+};
+
+struct forward {
+	TAILQ_ENTRY(forward) next;
+	char *name, *gateway_name, *description; /* description NULL = name */
+	struct gateway *gateway;
+	struct netaddr *internal; /* NULL: this host */
+	struct netprefix *remotes;
+	struct unit *units; /* n_units */
+	uint8_t n_units;
+	uint16_t n_remotes;
+	uint16_t internal_port, count, external_port;
+	enum external_wish external : 8;
+	bool tcp : 1, udp : 1, ipv4 : 1, ipv6 : 1;
+	bool assigned : 1, require : 1, independent : 1, release_on_exit : 1, on_demand : 1;
+	uint16_t holders;
+	uint32_t lifetime;
+};
+
+struct gateway {
+	TAILQ_ENTRY(gateway) next;
+	char *name;
+	enum mapper mappers[MAPPERS_MAX];
+	unsigned n_mappers;
+	uint32_t probe_interval; /* s */
+	struct path *current[FAMILIES];
+};
+
+enum exchange_kind { EXCHANGE_NONE, EXCHANGE_MAP, EXCHANGE_ADDRESS, EXCHANGE_ANNOUNCE };
+
+/* The one request that is outstanding on a path. */
+struct exchange {
+	enum exchange_kind kind;
+	enum mapper mapper;
+	struct mapping *mapping; /* EXCHANGE_MAP */
+	bool probe;		 /* one packet at the pace of an outage */
+	unsigned sends;
+	mstime wait, first, last, deadline;
+};
+
+/* Two series of questions to a gateway that has never answered: one for each protocol. */
+struct contact {
+	unsigned sends[2]; /* index: dialect() */
+	mstime wait[2], next[2];
+	bool refused;
+};
+
+struct path {
+	TAILQ_ENTRY(path) next;
+	struct engine *engine;
+	struct gateway *gateway;
+	uint32_t number;
+	enum family family;
+	unsigned ifindex;
+	char interface[16];
+	struct netaddr address, local;
+	bool on_link, has_link_address;
+	uint8_t link_address[6];
+
+	bool present;	/* packets can be sent */
+	enum gateway_state state;
+	struct problem problem;
+	struct mapping_list mappings;
+
+	enum mapper mapper;   /* spoken; MAPPER_NONE: not known */
+	bool answered;	      /* ever, the state file counts */
+	bool pcp_spoken;      /* PCP was, since the last reboot */
+	bool announce_works;  /* PCP ANNOUNCE was answered here */
+	bool announce_deaf;   /* it never is, though MAP is */
+	uint8_t address_misses; /* bursts for the address in a row */
+	mstime pcp_again;     /* NAT-PMP is spoken, but PCP preferred: next try */
+	mstime switched;      /* last change of mapper */
+	uint8_t switches;     /* since `switched` began to be young */
+	struct exchange exchange;
+	struct contact contact;
+	struct epoch epochs[2];
+	bool asked[2]; /* something in that dialect was sent on this path */
+
+	mstime heard;	     /* last accepted answer; -1: never */
+	mstime silent_since; /* first unanswered transmission after it */
+	bool outage;	     /* one probe at a time */
+	unsigned misses;     /* exchanges in a row without an answer */
+	unsigned probes;     /* of this outage */
+	mstime probe_wait;
+	mstime not_before;   /* the next probe */
+
+	mstime check_due;   /* ask for epoch (and address) */
+	mstime checked;	    /* last check that a hint caused; -1: never */
+	mstime address_due; /* NAT-PMP: ask for the address */
+	mstime address_at;  /* last answer; -1: never */
+	bool has_external, no_address;
+	struct netaddr external;
+	mstime recover_at; /* a refill is pending until then; 0: none */
+	mstime recovered;  /* begin of the last one; -1: never */
+	mstime hold_until; /* NO_RESOURCES: no new mappings before */
+	mstime renewed_all; /* last engine_renew(); -1: never */
+
+	/* the end: flushing sends every delete once, 2 ms apart */
+	bool flushing;
+	mstime flush_at;
+
+	int32_t rtt_us;
+	uint32_t reboots;
+	uint64_t sent;
+	bool told_ready, told_silent, told_address;
+	struct netaddr told_external;
+};
+
+struct engine {
+	const struct engine_io *io;
+	void *ctx;
+	struct engine_settings settings;
+	TAILQ_HEAD(, gateway) gateways;
+	TAILQ_HEAD(, path) paths;
+	TAILQ_HEAD(, forward) forwards;
+	struct memory_gateway *seen_gateways;
+	size_t n_seen_gateways;
+	struct memory_mapping *seen_mappings;
+	size_t n_seen_mappings;
+	mstime pace; /* generic cell rate: theoretical arrival time */
+	bool stopping;
+	bool unsaved;
+	mstime stop_at; /* release_timeout ends */
+};
+
+/* engine.c */
+/* The end of every input: does what is due on every path, then compares and tells. */
+void engine_settle(struct engine *, mstime now);
+uint32_t engine_random(struct engine *);
+void engine_trace(const struct engine *, const char *what, uint32_t path, uint32_t a, uint32_t b);
+
+/* forward.c */
+struct forward *forward_find(const struct engine *, const char *name);
+bool forward_wanted(const struct forward *);
+void forward_free(struct forward *);
+/* Moves every unit of the gateway and family to its current path (or to none). */
+void forward_follow(struct engine *, mstime now, struct gateway *, enum family);
+void forward_release_all(struct engine *, mstime now);
+/* Leases become ghosts to be released at `due`; the unit is left without path. */
+void unit_detach(struct engine *, mstime now, struct unit *, mstime due);
+void unit_attach(struct engine *, mstime now, struct unit *, struct path *);
+
+/* mapping.c */
+bool mapping_leased(const struct mapping *, mstime now);
+/* The only writer of state and due. */
+void mapping_enter(struct mapping *, mstime now, enum mapping_state, mstime due);
+const struct netaddr *mapping_internal(const struct mapping *); /* NULL: this host */
+enum mapper mapping_mapper(const struct mapping *, mstime now); /* whom to ask next */
+void mapping_sent(struct mapping *, mstime now, enum mapper);
+/* A whole try went unanswered: plans the next. */
+void mapping_unanswered(struct mapping *, mstime now);
+/* Due, or its lease over. Returns true when it wants a packet sent now. */
+void mapping_age(struct mapping *, mstime now);
+mstime mapping_next(const struct mapping *);
+void mapping_suspect(struct mapping *, mstime now, mstime due);
+/* An answer, normalised from both protocols. */
+struct answer {
+	enum mapper mapper;
+	uint16_t result;
+	uint32_t lifetime;
+	uint16_t external_port;
+	bool has_external;
+	struct netaddr external;
+};
+void mapping_answer(struct mapping *, mstime now, const struct answer *);
+void ghost_free(struct mapping *);
+/* A copy of a mapping's lease that waits on its path to be deleted. NULL: out of memory. */
+struct mapping *ghost_new(const struct mapping *, mstime now, mstime due);
+
+/* portcontrol.c */
+/* Encodes and sends one request; counts it. Returns 0 or -errno of the send. */
+int portcontrol_send_map(struct path *, mstime now, struct mapping *, enum mapper);
+int portcontrol_send_address(struct path *, mstime now);
+int portcontrol_send_announce(struct path *, mstime now);
+void portcontrol_input(struct path *, mstime now, const void *bytes, size_t n);
+/* Is this announcement a reason to ask? */
+bool portcontrol_is_hint(const struct path *, mstime now, uint16_t port, const void *bytes, size_t n);
+
+/* gateway.c */
+struct gateway *gateway_find(const struct engine *, const char *name);
+struct path *path_find(const struct engine *, uint32_t number);
+void path_free(struct path *);
+bool path_allows(const struct path *, enum mapper);
+enum mapper path_preferred(const struct path *);
+unsigned dialect(enum mapper); /* 0 PCP, 1 NAT-PMP */
+void path_enter(struct path *, mstime now, enum gateway_state);
+bool path_wanted(const struct path *);
+/* Something acceptable came in, spoken by `mapper`. `epoch` is NULL when it carried none. */
+void path_heard(struct path *, mstime now, enum mapper, const uint32_t *epoch);
+void path_address(struct path *, mstime now, bool ok, const struct netaddr *);
+void path_version_error(struct path *, mstime now, enum mapper spoken, uint32_t rest);
+void path_hint(struct path *, mstime now);
+void path_recover(struct path *, mstime now);
+void path_reset_contact(struct path *, mstime now);
+/* Clears what the last contact taught, for a gateway that may be another one now. */
+void path_forget(struct path *);
+/* States that pass with time, and when the next does. */
+void path_age(struct path *, mstime now);
+mstime path_age_next(const struct path *);
+
+/* exchange.c */
+void path_work(struct path *, mstime now, bool answered);
+mstime path_next(const struct path *);
+void exchange_done(struct path *, mstime now);
+/* From now on every delete that is left goes out once, 2 ms apart. */
+void exchange_flush(struct path *, mstime now);
+void exchange_refused(struct path *, mstime now, enum unreachable);
+
+/* publish.c */
+void publish(struct engine *, mstime now);
+bool unit_is_up(const struct unit *, mstime now);
+bool mapping_external(const struct mapping *, struct netaddr *out);
+enum mapping_state mapping_view(const struct mapping *, mstime now);
+mstime publish_next(const struct engine *);
+void tell_gateway(struct path *, mstime now, enum engine_event_kind, const struct netaddr *old);
+void tell_mapping(struct engine *, mstime now, const struct mapping *, enum engine_event_kind,
+    uint16_t ports, const struct netaddr *old, uint16_t old_port);
+/* Fill in status values. */
+void path_status(const struct path *, mstime now, struct gateway_status *);
+void mapping_status(const struct mapping *, mstime now, struct mapping_status *);
+
+/* memory.c */
+void memory_apply(struct engine *, struct path *, mstime now);
+uint16_t memory_port(const struct engine *, const struct mapping *);
+/* Before a path is forgotten. */
+void memory_keep(struct path *);
+
+#endif

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: ISC */
+#include "core/internal.h"
+#include "proto/natpmp.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An answer may be this late and still belong to an earlier transmission: neither protocol
+ * numbers its requests. */
+#define LATE_ANSWER (5 * MSTIME_SECOND)
+#define NO_ADDRESS_WAIT (30 * MSTIME_SECOND)
+#define GARBLED_LIMIT 3
+
+bool mapping_leased(const struct mapping *m, mstime now)
+{
+	return m->expires > now;
+}
+
+void mapping_enter(struct mapping *m, mstime now, enum mapping_state state, mstime due)
+{
+	if (m->state != state && m->path != NULL)
+		engine_trace(m->path->engine, mapping_state_name(state), m->path->number,
+		    m->internal_port, due == MSTIME_NEVER ? 0 : (uint32_t)(due - now));
+	m->state = state;
+	m->due = due;
+}
+
+const struct netaddr *mapping_internal(const struct mapping *m)
+{
+	const struct ghost *g = (const struct ghost *)m;
+
+	if (m->unit != NULL)
+		return m->unit->forward->internal;
+	return g->has_internal ? &g->internal : NULL;
+}
+
+enum mapper mapping_mapper(const struct mapping *m, mstime now)
+{
+	if (m->state == MAPPING_RELEASING || mapping_leased(m, now))
+		return m->maker;
+	return m->path->mapper != MAPPER_NONE ? m->path->mapper : path_preferred(m->path);
+}
+
+void mapping_sent(struct mapping *m, mstime now, enum mapper mapper)
+{
+	if (m->tries == 0)
+		m->before = now;
+	else if (now - m->before > LATE_ANSWER)
+		m->before = now - m->asked <= LATE_ANSWER ? m->asked : now;
+	if (m->tries < UINT8_MAX)
+		m->tries++;
+	m->asked = now;
+	if (mapper == MAPPER_PCP)
+		m->asked_pcp = true;
+	else
+		m->asked_natpmp = true;
+}
+
+static mstime renewal_due(struct mapping *m)
+{
+	struct engine *e = m->path->engine;
+
+	return renewal_next(m->maker, m->granted, (mstime)m->lifetime * MSTIME_SECOND,
+	    (mstime)e->settings.max_renew_interval * MSTIME_SECOND, m->asked, engine_random(e));
+}
+
+void mapping_unanswered(struct mapping *m, mstime now)
+{
+	if (mapping_leased(m, now) && !m->suspect)
+		mapping_enter(m, now, m->state, renewal_due(m));
+	else
+		mapping_enter(m, now, m->state, now); /* its turn comes with the next probe */
+	if (m->problem.trouble == TROUBLE_NONE)
+		m->problem.trouble = TROUBLE_SILENT;
+}
+
+/* The lease is over: the gateway has forgotten it, so have we. Its port stays as suggestion. */
+static void lease_ended(struct mapping *m, mstime now)
+{
+	m->expires = 0;
+	m->suspect = false;
+	if (m->state != MAPPING_ACTIVE)
+		return;
+	if (m->problem.trouble != TROUBLE_NONE && m->problem.trouble != TROUBLE_SILENT
+	    && m->due != MSTIME_NEVER && m->due > now)
+		mapping_enter(m, now, MAPPING_FAILED, m->due);
+	else
+		mapping_enter(m, now, MAPPING_REQUESTING,
+		    m->asked + RENEW_GAP > now && m->tries == 0 ? m->asked + RENEW_GAP : now);
+}
+
+void mapping_age(struct mapping *m, mstime now)
+{
+	if (m->expires != 0 && now >= m->expires)
+		lease_ended(m, now);
+	if (m->state == MAPPING_FAILED && now >= m->due)
+		mapping_enter(m, now, MAPPING_REQUESTING, m->due);
+}
+
+/* When it wants a packet sent; the end of the lease is publish_next()'s. */
+mstime mapping_next(const struct mapping *m)
+{
+	mstime due = m->due;
+
+	if (m->expires == 0 && m->state == MAPPING_REQUESTING && due < m->path->hold_until)
+		due = m->path->hold_until;
+	return due;
+}
+
+void mapping_suspect(struct mapping *m, mstime now, mstime due)
+{
+	if (m->state != MAPPING_ACTIVE || m->unit == NULL)
+		return;
+	m->suspect = true;
+	mapping_enter(m, now, MAPPING_ACTIVE, due);
+}
+
+/* ---- answers ---------------------------------------------------------------------------- */
+
+/* What keeps one new mapping from being made keeps all of this path (P-62, Q-084). */
+static bool concerns_path(enum mapper mapper, uint16_t result)
+{
+	if (mapper == MAPPER_PCP)
+		return result == PCP_NETWORK_FAILURE || result == PCP_NO_RESOURCES;
+	return result == NATPMP_NETWORK_FAILURE || result == NATPMP_OUT_OF_RESOURCES;
+}
+
+static void hold_path(struct path *p, mstime now, mstime until, const struct problem *why)
+{
+	struct mapping *m;
+
+	p->hold_until = until;
+	TAILQ_FOREACH (m, &p->mappings, of_path) {
+		if (m->unit == NULL || mapping_leased(m, now) || m->state != MAPPING_REQUESTING)
+			continue;
+		m->problem = *why;
+		m->decided = true;
+		mapping_enter(m, now, MAPPING_FAILED, until);
+	}
+}
+
+static void refuse(struct mapping *m, mstime now, struct problem why, mstime wait, bool whole_path)
+{
+	mstime until = now + wait;
+
+	m->tries = 0;
+	m->problem = why;
+	m->decided = true;
+	if (m->refusals < UINT8_MAX)
+		m->refusals++;
+	if (mapping_leased(m, now)) {
+		/* Believed until it really ends; asked again when both the schedule and the
+		 * refusal allow it. */
+		mstime due = renewal_due(m);
+
+		mapping_enter(m, now, MAPPING_ACTIVE, due < until || m->suspect ? until : due);
+	} else {
+		mapping_enter(m, now, MAPPING_FAILED, until);
+		if (whole_path)
+			hold_path(m->path, now, until, &why);
+	}
+}
+
+static void refuse_result(struct mapping *m, mstime now, const struct answer *a)
+{
+	struct problem why = { TROUBLE_REFUSED, a->mapper, a->result };
+
+	refuse(m, now, why, refusal_wait(a->mapper, a->result, a->lifetime, m->refusals),
+	    concerns_path(a->mapper, a->result));
+}
+
+static bool other_port(const struct mapping *m, const struct answer *a)
+{
+	return m->unit->forward->require && m->wish != 0 && a->external_port != m->wish;
+}
+
+static void grant(struct mapping *m, mstime now, const struct answer *a)
+{
+	struct path *p = m->path;
+	bool solicited = m->tries > 0;
+	bool had = mapping_leased(m, now);
+	bool same = had && m->external_port == a->external_port
+	    && (!a->has_external || netaddr_equal(&m->external, &a->external));
+
+	/* A second copy of the last answer says nothing new; counted from now it would make the
+	 * lease seem longer than it is. */
+	if (!solicited && same && now - m->asked <= LATE_ANSWER)
+		return;
+	m->granted = solicited ? m->before : now;
+	m->lifetime = a->lifetime < LIFETIME_CAP ? a->lifetime : LIFETIME_CAP;
+	m->expires = m->granted + (mstime)m->lifetime * MSTIME_SECOND;
+	m->maker = a->mapper;
+	m->external_port = a->external_port;
+	m->external = a->has_external ? a->external : netaddr_any4;
+	m->suspect = false;
+	m->tries = 0;
+	m->garbled = 0;
+	m->refusals = 0;
+	m->problem = (struct problem){ .trouble = TROUBLE_NONE };
+	m->decided = true;
+	if (had) {
+		m->renewals++;
+		m->renewed = same;
+	}
+	p->engine->unsaved |= !same;
+	if (m->expires <= now)
+		lease_ended(m, now);
+	else
+		mapping_enter(m, now, MAPPING_ACTIVE, renewal_due(m));
+}
+
+/* Deleting: any answer ends the attempt (Q-062: 2 and 8 mean "not ours" and "gone"), but a late
+ * answer to an earlier create is none. */
+static void release_answer(struct mapping *m, const struct answer *a)
+{
+	if (m->tries == 0 || (a->result == 0 && a->lifetime > 0 && a->external_port != 0))
+		return;
+	ghost_free(m);
+}
+
+void mapping_answer(struct mapping *m, mstime now, const struct answer *a)
+{
+	const struct problem no_address = { TROUBLE_NO_ADDRESS, a->mapper, 0 };
+	const struct problem no_lifetime = { TROUBLE_ZERO_LIFETIME, a->mapper, 0 };
+	const struct problem no_port = { TROUBLE_ZERO_PORT, a->mapper, 0 };
+	const struct problem wrong_port = { TROUBLE_OTHER_PORT, a->mapper, 0 };
+
+	if (m->state == MAPPING_RELEASING) {
+		release_answer(m, a);
+		return;
+	}
+	if (a->result != 0)
+		refuse_result(m, now, a);
+	else if (a->lifetime == 0)
+		refuse(m, now, no_lifetime, refusal_wait(a->mapper, 0, 0, m->refusals), false);
+	else if (a->external_port == 0)
+		refuse(m, now, no_port, refusal_wait(a->mapper, 0, 0, m->refusals), false);
+	else if (a->has_external && netaddr_classify(&a->external) == NETADDR_NONE)
+		refuse(m, now, no_address, NO_ADDRESS_WAIT, true);
+	else if (!other_port(m, a))
+		grant(m, now, a);
+	else {
+		grant(m, now, a);
+		ghost_new(m, now, now);
+		m->expires = 0;
+		m->external_port = 0;
+		refuse(m, now, wrong_port, 15 * 60 * MSTIME_SECOND, false);
+	}
+}
+
+/* ---- ghosts ----------------------------------------------------------------------------- */
+
+struct mapping *ghost_new(const struct mapping *m, mstime now, mstime due)
+{
+	const struct netaddr *internal = mapping_internal(m);
+	struct ghost *g = calloc(1, sizeof(*g));
+	struct mapping *ghost;
+
+	assert(m->path != NULL);
+	/* Nothing can be done without memory: the lease will end by itself. */
+	if (g == NULL)
+		return NULL;
+	ghost = &g->mapping;
+	*ghost = *m;
+	g->has_internal = internal != NULL;
+	if (internal != NULL)
+		g->internal = *internal;
+	ghost->unit = NULL;
+	ghost->suspect = false;
+	ghost->tries = 0;
+	TAILQ_INSERT_TAIL(&m->path->mappings, ghost, of_path);
+	mapping_enter(ghost, now, MAPPING_RELEASING, due);
+	return ghost;
+}
+
+void ghost_free(struct mapping *ghost)
+{
+	struct path *p = ghost->path;
+
+	assert(ghost->unit == NULL);
+	if (p->exchange.mapping == ghost)
+		p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
+	TAILQ_REMOVE(&p->mappings, ghost, of_path);
+	p->engine->unsaved = true;
+	free((struct ghost *)ghost);
+}

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: ISC */
+#include "core/internal.h"
+#include "proto/natpmp.h"
+#include "proto/pcp.h"
+
+#include <string.h>
+
+/* ---- out ---------------------------------------------------------------------------------- */
+
+static int send_bytes(struct path *p, enum mapper mapper, const void *bytes, size_t n)
+{
+	struct engine *e = p->engine;
+
+	p->asked[dialect(mapper)] = true;
+	p->sent++;
+	return e->io->send(e->ctx, p->number, bytes, n);
+}
+
+/* The external port asked for: what was granted, else the wish (P-22, P-49, Q-045). */
+static uint16_t suggestion(const struct mapping *m)
+{
+	if (m->external_port != 0)
+		return m->external_port;
+	/* VPN gateways that choose the port know the question by 0 → 1. */
+	return m->internal_port == 0 ? 1 : m->wish;
+}
+
+static int send_pcp_map(struct path *p, struct mapping *m, uint32_t lifetime)
+{
+	const struct forward *f = m->unit != NULL ? m->unit->forward : NULL;
+	const struct netaddr *none = p->family == FAMILY_IPV4 ? &netaddr_any4 : &netaddr_any6;
+	struct pcp_request r = { .opcode = PCP_MAP, .lifetime = lifetime, .client = p->local,
+		.protocol = m->protocol, .internal_port = m->internal_port,
+		.external_port = suggestion(m), .external = *none,
+		.internal = mapping_internal(m) };
+	struct pcp_filter filters[8];
+	uint8_t bytes[PCP_MAX_PACKET];
+	size_t n;
+
+	memcpy(r.nonce, m->nonce, sizeof(r.nonce));
+	if (m->external_port != 0 && !netaddr_is_any(&m->external))
+		r.external = m->external;
+	if (f != NULL) {
+		r.prefer_failure = f->require && r.external_port != 0;
+		r.description = f->description;
+		for (n = 0; n < f->n_remotes && n < sizeof(filters) / sizeof(filters[0]); n++)
+			filters[n] = (struct pcp_filter){ .prefix = f->remotes[n] };
+		r.filters = filters;
+		r.n_filters = n;
+	}
+	n = pcp_encode(&r, bytes, sizeof(bytes));
+	return n > 0 ? send_bytes(p, MAPPER_PCP, bytes, n) : 0;
+}
+
+int portcontrol_send_map(struct path *p, mstime now, struct mapping *m, enum mapper mapper)
+{
+	uint32_t lifetime = m->state == MAPPING_RELEASING ? 0 : m->unit->forward->lifetime;
+	uint8_t bytes[NATPMP_MAX_REQUEST];
+	size_t n;
+
+	mapping_sent(m, now, mapper);
+	if (mapper == MAPPER_PCP)
+		return send_pcp_map(p, m, lifetime);
+	n = natpmp_encode_map(m->protocol, m->internal_port, suggestion(m), lifetime, bytes,
+	    sizeof(bytes));
+	return n > 0 ? send_bytes(p, MAPPER_NATPMP, bytes, n) : 0;
+}
+
+int portcontrol_send_address(struct path *p, mstime now)
+{
+	uint8_t bytes[NATPMP_MAX_REQUEST];
+	size_t n = natpmp_encode_address(bytes, sizeof(bytes));
+
+	(void)now;
+	return send_bytes(p, MAPPER_NATPMP, bytes, n);
+}
+
+int portcontrol_send_announce(struct path *p, mstime now)
+{
+	struct pcp_request r = { .opcode = PCP_ANNOUNCE, .client = p->local };
+	uint8_t bytes[24];
+	size_t n = pcp_encode(&r, bytes, sizeof(bytes));
+
+	(void)now;
+	return send_bytes(p, MAPPER_PCP, bytes, n);
+}
+
+/* ---- in: NAT-PMP ---------------------------------------------------------------------------- */
+
+static bool answers(const struct path *p, enum exchange_kind kind, enum mapper mapper)
+{
+	return p->exchange.kind == kind && p->exchange.mapper == mapper;
+}
+
+static void natpmp_address(struct path *p, mstime now, const struct natpmp_reply *r)
+{
+	struct netaddr old = p->external;
+	bool had = p->has_external;
+
+	if (answers(p, EXCHANGE_ADDRESS, MAPPER_NATPMP))
+		exchange_done(p, now);
+	path_heard(p, now, MAPPER_NATPMP, r->has_epoch ? &r->epoch : NULL);
+	if (p->mapper != MAPPER_NATPMP)
+		return;
+	path_address(p, now, r->result == NATPMP_SUCCESS, &r->external);
+	(void)old;
+	(void)had;
+}
+
+/* The one mapping that a first contact has asked for, when an error does not say. */
+static struct mapping *contact_head(struct path *p, uint8_t protocol)
+{
+	struct mapping *m;
+
+	TAILQ_FOREACH (m, &p->mappings, of_path)
+		if (m->unit != NULL && m->tries > 0 && m->asked_natpmp && m->protocol == protocol)
+			return m;
+	return NULL;
+}
+
+/* Which of our requests does this answer? Errors may not say: there is only one. */
+static struct mapping *natpmp_match(struct path *p, mstime now, const struct natpmp_reply *r)
+{
+	struct mapping *x = answers(p, EXCHANGE_MAP, MAPPER_NATPMP) ? p->exchange.mapping : NULL;
+	struct mapping *m;
+
+	if (x != NULL && x->protocol == r->protocol
+	    && (r->internal_port == x->internal_port || (r->result != 0 && !r->has_ports)))
+		return x;
+	if (!r->has_ports && r->result != 0 && !p->answered)
+		return contact_head(p, r->protocol);
+	TAILQ_FOREACH (m, &p->mappings, of_path)
+		if (m->asked_natpmp && m->protocol == r->protocol && m->tries > 0
+		    && m->internal_port == r->internal_port && mapping_internal(m) == NULL
+		    && (!mapping_leased(m, now) || m->maker == MAPPER_NATPMP))
+			return m;
+	if (x != NULL && x->internal_port == 0 && r->internal_port == r->external_port)
+		return x; /* an assigned port, echoed as both */
+	return NULL;
+}
+
+/* Port numbers cut to 8 bits and the like: never accepted, but worth a word. */
+static void natpmp_garbled(struct path *p, mstime now, const struct natpmp_reply *r)
+{
+	struct mapping *m = NULL, *each;
+
+	TAILQ_FOREACH (each, &p->mappings, of_path)
+		if (each->unit != NULL && each->protocol == r->protocol && each->tries > 0
+		    && each->asked_natpmp && !mapping_leased(each, now))
+			m = each;
+	if (m == NULL || r->result != 0)
+		return;
+	if (++m->garbled < 3)
+		return;
+	m->garbled = 0;
+	m->tries = 0;
+	m->decided = true;
+	m->problem = (struct problem){ TROUBLE_GARBLED, MAPPER_NATPMP, 0 };
+	if (p->exchange.mapping == m)
+		p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
+	mapping_enter(m, now, MAPPING_FAILED, now + 15 * 60 * MSTIME_SECOND);
+}
+
+static void natpmp_map(struct path *p, mstime now, const struct natpmp_reply *r)
+{
+	struct mapping *m = natpmp_match(p, now, r);
+	struct answer a = { .mapper = MAPPER_NATPMP, .result = r->result, .lifetime = r->lifetime,
+		.external_port = r->external_port };
+
+	if (m == NULL) {
+		natpmp_garbled(p, now, r);
+		return;
+	}
+	if (p->exchange.mapping == m)
+		exchange_done(p, now);
+	path_heard(p, now, MAPPER_NATPMP, r->has_epoch ? &r->epoch : NULL);
+	if (r->result == NATPMP_NETWORK_FAILURE && m->state != MAPPING_RELEASING)
+		path_address(p, now, false, NULL);
+	mapping_answer(m, now, &a);
+}
+
+static bool pcp_outstanding(const struct path *p)
+{
+	if (!p->answered)
+		return p->contact.sends[0] > 0;
+	return p->exchange.kind != EXCHANGE_NONE && p->exchange.mapper == MAPPER_PCP;
+}
+
+static void natpmp_input(struct path *p, mstime now, const void *bytes, size_t n)
+{
+	struct natpmp_reply r;
+
+	if (!natpmp_decode(bytes, n, &r))
+		return;
+	if (r.kind == NATPMP_VERSION) {
+		if (pcp_outstanding(p))
+			path_version_error(p, now, MAPPER_NATPMP, 0);
+		return;
+	}
+	/* Version 0 in answer to PCP without saying so is a server's bug. */
+	if (!p->asked[dialect(MAPPER_NATPMP)] || !path_allows(p, MAPPER_NATPMP))
+		return;
+	if (r.kind == NATPMP_ADDRESS)
+		natpmp_address(p, now, &r);
+	else
+		natpmp_map(p, now, &r);
+}
+
+/* ---- in: PCP -------------------------------------------------------------------------------- */
+
+static bool same_internal(const struct mapping *m, const struct pcp_reply *r)
+{
+	const struct netaddr *internal = mapping_internal(m);
+
+	if (internal == NULL)
+		return !r->has_internal;
+	return !r->has_internal || netaddr_equal(internal, &r->internal);
+}
+
+/* RFC 6887 section 11.4: protocol, internal port, nonce; the address is the socket's. */
+static struct mapping *pcp_match(struct path *p, const struct pcp_reply *r)
+{
+	struct mapping *m;
+
+	if (!r->has_map)
+		return answers(p, EXCHANGE_MAP, MAPPER_PCP) ? p->exchange.mapping : NULL;
+	TAILQ_FOREACH (m, &p->mappings, of_path)
+		if (m->asked_pcp && m->protocol == r->protocol
+		    && m->internal_port == r->internal_port
+		    && memcmp(m->nonce, r->nonce, sizeof(m->nonce)) == 0 && same_internal(m, r))
+			return m;
+	return NULL;
+}
+
+static void pcp_map(struct path *p, mstime now, const struct pcp_reply *r)
+{
+	struct mapping *m = pcp_match(p, r);
+	struct answer a = { .mapper = MAPPER_PCP, .result = r->result, .lifetime = r->lifetime,
+		.external_port = r->external_port, .has_external = true, .external = r->external };
+
+	if (m == NULL)
+		return;
+	if (p->exchange.mapping == m && p->exchange.mapper == MAPPER_PCP)
+		exchange_done(p, now);
+	path_heard(p, now, MAPPER_PCP, &r->epoch);
+	/* A lease is never moved to another protocol while it lives. */
+	if (mapping_leased(m, now) && m->maker != MAPPER_PCP)
+		return;
+	mapping_answer(m, now, &a);
+}
+
+static void pcp_input(struct path *p, mstime now, const void *bytes, size_t n)
+{
+	struct pcp_reply r;
+
+	switch (pcp_decode(bytes, n, &r)) {
+	case PCP_DROP:
+		return;
+	case PCP_FRAGMENT:
+		/* A PCP server's answer to NAT-PMP, cut to the size of the question. */
+		if (p->asked[dialect(MAPPER_NATPMP)] && p->mapper != MAPPER_PCP)
+			path_version_error(p, now, MAPPER_PCP, 0);
+		return;
+	case PCP_OTHER_VERSION:
+		/* Version 1, or none that we speak: NAT-PMP is what is left. */
+		if (pcp_outstanding(p))
+			path_version_error(p, now, MAPPER_NATPMP, r.lifetime);
+		return;
+	case PCP_REPLY:
+		break;
+	}
+	if (!p->asked[dialect(MAPPER_PCP)] || !path_allows(p, MAPPER_PCP))
+		return;
+	if (r.opcode == PCP_MAP) {
+		pcp_map(p, now, &r);
+		return;
+	}
+	if (answers(p, EXCHANGE_ANNOUNCE, MAPPER_PCP)) {
+		exchange_done(p, now);
+		p->announce_works = true;
+		p->announce_deaf = false;
+	}
+	path_heard(p, now, MAPPER_PCP, &r.epoch);
+}
+
+void portcontrol_input(struct path *p, mstime now, const void *bytes, size_t n)
+{
+	const uint8_t *octets = bytes;
+
+	if (n < 2)
+		return;
+	if (octets[0] == 0)
+		natpmp_input(p, now, bytes, n);
+	else
+		pcp_input(p, now, bytes, n);
+}
+
+/* ---- announcements ---------------------------------------------------------------------------- */
+
+/*
+ * RFC 6886 section 3.2.1, RFC 6887 section 14.1.3. An announcement is a hint: its epoch is compared,
+ * never stored (miniupnpd sends the old one first, Q-004); a unicast answer decides.
+ */
+bool portcontrol_is_hint(const struct path *p, mstime now, uint16_t port, const void *bytes, size_t n)
+{
+	const uint8_t *octets = bytes;
+	const struct epoch *natpmp = &p->epochs[dialect(MAPPER_NATPMP)];
+	const struct epoch *pcp = &p->epochs[dialect(MAPPER_PCP)];
+	struct natpmp_reply a;
+	struct pcp_reply b;
+
+	if (n < 2)
+		return false;
+	if (octets[0] == 0) {
+		if (!natpmp_decode(bytes, n, &a) || a.kind != NATPMP_ADDRESS || !a.has_epoch)
+			return false;
+		if (!p->answered || p->outage || !natpmp->known)
+			return true;
+		return epoch_is_reset(natpmp, MAPPER_NATPMP, a.epoch, now)
+		    || (a.result == 0 && p->mapper == MAPPER_NATPMP
+			&& (!p->has_external || !netaddr_equal(&a.external, &p->external)));
+	}
+	if (port != PCP_SERVER_PORT || pcp_decode(bytes, n, &b) != PCP_REPLY
+	    || b.opcode != PCP_ANNOUNCE || b.result != PCP_SUCCESS)
+		return false;
+	/* With NAT-PMP alone there is nothing to compare it with. */
+	return !p->answered || p->outage || !pcp->known
+	    || epoch_is_reset(pcp, MAPPER_PCP, b.epoch, now);
+}

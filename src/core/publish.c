@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: ISC */
+#include "core/internal.h"
+
+/*
+ * Every input ends here: what is, is compared with what was last told. Nobody else sends a
+ * mapping event for a change of state, so none can be forgotten.
+ */
+
+/* The external address of a lease, as far as it is known. */
+bool mapping_external(const struct mapping *m, struct netaddr *out)
+{
+	if (m->maker == MAPPER_PCP) {
+		*out = m->external;
+		return !netaddr_is_any(&m->external);
+	}
+	*out = m->path != NULL && m->path->has_external ? m->path->external : netaddr_any4;
+	return m->path != NULL && m->path->has_external;
+}
+
+enum mapping_state mapping_view(const struct mapping *m, mstime now)
+{
+	bool leased = mapping_leased(m, now);
+
+	if (m->unit == NULL)
+		return MAPPING_RELEASING;
+	if (!forward_wanted(m->unit->forward))
+		return MAPPING_IDLE;
+	if (m->path == NULL || (!m->path->present && !leased))
+		return MAPPING_WAITING;
+	if (leased && m->maker == MAPPER_NATPMP && m->path->no_address)
+		return MAPPING_FAILED;
+	if (m->path->state == GATEWAY_UNSUPPORTED && m->state == MAPPING_REQUESTING)
+		return MAPPING_WAITING;
+	return m->state;
+}
+
+bool unit_is_up(const struct unit *u, mstime now)
+{
+	for (unsigned i = 0; i < u->forward->count; i++) {
+		const struct mapping *m = &u->mappings[i];
+
+		if (!mapping_leased(m, now) || mapping_view(m, now) != MAPPING_ACTIVE)
+			return false;
+	}
+	return true;
+}
+
+static bool unit_differs(const struct unit *u, const struct netaddr *external)
+{
+	if (!netaddr_equal(external, &u->told_external) && !netaddr_is_any(external))
+		return true;
+	for (unsigned i = 0; i < u->forward->count; i++)
+		if (u->mappings[i].external_port != u->mappings[i].told_port)
+			return true;
+	return false;
+}
+
+static void remember_told(struct unit *u, const struct netaddr *external)
+{
+	u->told_external = *external;
+	for (unsigned i = 0; i < u->forward->count; i++)
+		u->mappings[i].told_port = u->mappings[i].external_port;
+}
+
+/* The new lease is there: the one on the path before may be released. */
+static void hand_over_done(struct engine *e, mstime now, const struct unit *u)
+{
+	struct path *p;
+	struct mapping *m;
+
+	TAILQ_FOREACH (p, &e->paths, next)
+		TAILQ_FOREACH (m, &p->mappings, of_path)
+			if (m->unit == NULL && p != u->path && m->due > now
+			    && m->protocol == u->protocol)
+				mapping_enter(m, now, MAPPING_RELEASING, now);
+}
+
+static void publish_up(struct engine *e, mstime now, struct unit *u)
+{
+	struct mapping *first = &u->mappings[0];
+	struct netaddr external, old = u->told_external;
+	uint16_t old_port = first->told_port, ports = u->forward->count;
+	bool renewed = false, changed;
+
+	(void)mapping_external(first, &external);
+	if (u->held_until != 0)
+		hand_over_done(e, now, u);
+	u->held_until = 0;
+	u->told_failed = false;
+	for (unsigned i = 0; i < u->forward->count; i++) {
+		renewed |= u->mappings[i].renewed;
+		u->mappings[i].renewed = false;
+	}
+	if (!u->told_up) {
+		u->told_up = true;
+		remember_told(u, &external);
+		tell_mapping(e, now, first, EVENT_MAPPED, ports, NULL, 0);
+		return;
+	}
+	changed = unit_differs(u, &external);
+	if (changed) {
+		bool address_came = netaddr_is_any(&old) && old_port == first->external_port;
+
+		for (unsigned i = 0; i < u->forward->count; i++)
+			u->mappings[i].changes += !address_came;
+		remember_told(u, &external);
+		e->unsaved = true;
+		tell_mapping(e, now, first, EVENT_CHANGED, ports, &old, old_port);
+	} else if (renewed) {
+		tell_mapping(e, now, first, EVENT_RENEWED, ports, NULL, 0);
+	}
+}
+
+static void publish_down(struct engine *e, mstime now, struct unit *u)
+{
+	struct mapping *first = &u->mappings[0], *failed = NULL;
+
+	if (u->told_up) {
+		uint16_t old_port = first->told_port;
+
+		if (now < u->held_until)
+			return;
+		u->told_up = false;
+		tell_mapping(e, now, first, EVENT_LOST, u->forward->count, &u->told_external,
+		    old_port);
+	}
+	u->held_until = 0;
+	for (unsigned i = 0; i < u->forward->count && failed == NULL; i++)
+		if (mapping_view(&u->mappings[i], now) == MAPPING_FAILED)
+			failed = &u->mappings[i];
+	if (failed == NULL)
+		return;
+	if (u->told_failed && u->told_trouble == failed->problem.trouble
+	    && u->told_result == failed->problem.result)
+		return;
+	u->told_failed = true;
+	u->told_trouble = (uint8_t)failed->problem.trouble;
+	u->told_result = failed->problem.result;
+	tell_mapping(e, now, failed, EVENT_FAILED, u->forward->count, NULL, 0);
+}
+
+static void publish_path(struct path *p, mstime now)
+{
+	struct netaddr external = netaddr_any4, old = p->told_external;
+	struct mapping *m;
+
+	if (p->mapper == MAPPER_NATPMP && p->has_external) {
+		external = p->external;
+	} else if (p->mapper == MAPPER_PCP) {
+		TAILQ_FOREACH (m, &p->mappings, of_path)
+			if (m->unit != NULL && mapping_leased(m, now) && !m->suspect
+			    && m->maker == MAPPER_PCP)
+				external = m->external;
+		p->has_external = !netaddr_is_any(&external);
+		p->external = external;
+	}
+	if (netaddr_is_any(&external) || netaddr_equal(&external, &p->told_external))
+		return;
+	p->told_external = external;
+	tell_gateway(p, now, EVENT_ADDRESS_CHANGED, p->told_address ? &old : NULL);
+	p->told_address = true;
+}
+
+void publish(struct engine *e, mstime now)
+{
+	struct forward *f;
+	struct path *p;
+
+	TAILQ_FOREACH (p, &e->paths, next)
+		publish_path(p, now);
+	TAILQ_FOREACH (f, &e->forwards, next)
+		for (unsigned i = 0; i < f->n_units; i++) {
+			if (unit_is_up(&f->units[i], now))
+				publish_up(e, now, &f->units[i]);
+			else
+				publish_down(e, now, &f->units[i]);
+		}
+	if (e->unsaved)
+		e->io->save(e->ctx);
+	e->unsaved = false;
+}
+
+/* Honesty has its own alarm: the end of every lease that was told, and of every hand-over. */
+mstime publish_next(const struct engine *e)
+{
+	const struct forward *f;
+	mstime t = MSTIME_NEVER;
+
+	TAILQ_FOREACH (f, &e->forwards, next)
+		for (unsigned i = 0; i < f->n_units; i++) {
+			const struct unit *u = &f->units[i];
+
+			if (u->held_until != 0 && u->told_up && u->held_until < t)
+				t = u->held_until;
+			for (unsigned k = 0; k < f->count; k++)
+				if (u->mappings[k].expires != 0 && u->mappings[k].expires < t)
+					t = u->mappings[k].expires;
+		}
+	return t;
+}
+
+/* ---- telling -------------------------------------------------------------------------------- */
+
+void tell_mapping(struct engine *e, mstime now, const struct mapping *m, enum engine_event_kind kind,
+    uint16_t ports, const struct netaddr *old, uint16_t old_port)
+{
+	struct mapping_status status;
+	struct engine_event event = { .kind = kind, .mapping = &status, .ports = ports,
+		.has_old = old != NULL, .old_external_port = old_port };
+
+	mapping_status(m, now, &status);
+	if (kind == EVENT_RELEASED)
+		status.state = MAPPING_RELEASING;
+	if (old != NULL)
+		event.old_external = *old;
+	e->io->event(e->ctx, &event);
+}
+
+void tell_gateway(struct path *p, mstime now, enum engine_event_kind kind, const struct netaddr *old)
+{
+	struct gateway_status status;
+	struct engine_event event = { .kind = kind, .gateway = &status, .has_old = old != NULL };
+
+	path_status(p, now, &status);
+	if (old != NULL)
+		event.old_external = *old;
+	p->engine->io->event(p->engine->ctx, &event);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: ISC */
+#include "core/engine.h"
+#include "proto/natpmp.h"
+#include "proto/pcp.h"
+
+#include <stdio.h>
+
+const char *mapper_name(enum mapper mapper)
+{
+	switch (mapper) {
+	case MAPPER_PCP:
+		return "pcp";
+	case MAPPER_NATPMP:
+		return "nat-pmp";
+	case MAPPER_UPNP:
+		return "upnp";
+	case MAPPER_NONE:
+		break;
+	}
+	return NULL;
+}
+
+const char *family_name(enum family family)
+{
+	return family == FAMILY_IPV6 ? "ipv6" : "ipv4";
+}
+
+const char *protocol_name(uint8_t protocol)
+{
+	return protocol == PROTOCOL_UDP ? "udp" : "tcp";
+}
+
+const char *gateway_state_name(enum gateway_state state)
+{
+	static const char *const names[] = { [GATEWAY_UNUSED] = "unused",
+		[GATEWAY_ABSENT] = "absent", [GATEWAY_PROBING] = "probing",
+		[GATEWAY_READY] = "ready", [GATEWAY_SILENT] = "silent",
+		[GATEWAY_UNSUPPORTED] = "unsupported" };
+
+	return names[state];
+}
+
+const char *mapping_state_name(enum mapping_state state)
+{
+	static const char *const names[] = { [MAPPING_WAITING] = "waiting",
+		[MAPPING_REQUESTING] = "requesting", [MAPPING_ACTIVE] = "active",
+		[MAPPING_FAILED] = "failed", [MAPPING_RELEASING] = "releasing",
+		[MAPPING_IDLE] = "idle" };
+
+	return names[state];
+}
+
+const char *engine_event_name(enum engine_event_kind kind)
+{
+	static const char *const names[] = { [EVENT_MAPPED] = "mapped", [EVENT_CHANGED] = "changed",
+		[EVENT_LOST] = "lost", [EVENT_RELEASED] = "released", [EVENT_FAILED] = "failed",
+		[EVENT_RENEWED] = "renewed", [EVENT_GATEWAY_READY] = "gateway-ready",
+		[EVENT_GATEWAY_SILENT] = "gateway-silent",
+		[EVENT_GATEWAY_REBOOTED] = "gateway-rebooted",
+		[EVENT_GATEWAY_CHANGED] = "gateway-changed",
+		[EVENT_ADDRESS_CHANGED] = "address-changed" };
+
+	return names[kind];
+}
+
+/* What a home user can do about a refusal. */
+static const char *pcp_text(uint16_t result)
+{
+	switch (result) {
+	case PCP_NOT_AUTHORIZED:
+		return "the gateway does not allow it (NOT_AUTHORIZED): permit this host to open "
+		       "ports in the router's settings";
+	case PCP_MALFORMED_REQUEST:
+		return "the gateway calls the request malformed (MALFORMED_REQUEST)";
+	case PCP_UNSUPP_OPCODE:
+		return "the gateway's PCP cannot map ports (UNSUPP_OPCODE): switch on port "
+		       "mapping in the router";
+	case PCP_UNSUPP_OPTION:
+		return "the gateway does not know an option that this forward needs "
+		       "(UNSUPP_OPTION): remove internal-address, remote or "
+		       "external-policy = require";
+	case PCP_MALFORMED_OPTION:
+		return "the gateway calls an option malformed (MALFORMED_OPTION)";
+	case PCP_NETWORK_FAILURE:
+		return "the gateway has no external address yet (NETWORK_FAILURE): check the "
+		       "router's Internet connection";
+	case PCP_NO_RESOURCES:
+		return "the gateway has no room for it, or no public address (NO_RESOURCES)";
+	case PCP_UNSUPP_PROTOCOL:
+		return "the gateway does not map this protocol (UNSUPP_PROTOCOL)";
+	case PCP_USER_EX_QUOTA:
+		return "this line's quota of ports is used up (USER_EX_QUOTA)";
+	case PCP_CANNOT_PROVIDE_EXTERNAL:
+		return "the wanted external port is not to be had (CANNOT_PROVIDE_EXTERNAL): "
+		       "choose another external-port, or external-policy = prefer";
+	case PCP_ADDRESS_MISMATCH:
+		return "there is another NAT between this host and the gateway "
+		       "(ADDRESS_MISMATCH)";
+	case PCP_EXCESSIVE_REMOTE_PEERS:
+		return "the gateway takes fewer remote prefixes (EXCESSIVE_REMOTE_PEERS)";
+	default:
+		return NULL;
+	}
+}
+
+static const char *natpmp_text(uint16_t result)
+{
+	switch (result) {
+	case NATPMP_NOT_AUTHORIZED:
+		return "the gateway does not allow it (not authorized): switch on NAT-PMP or "
+		       "port sharing for this host in the router's settings";
+	case NATPMP_NETWORK_FAILURE:
+		return "the gateway has no usable external address (network failure): check the "
+		       "router's Internet connection; behind another NAT it cannot map";
+	case NATPMP_OUT_OF_RESOURCES:
+		return "the gateway has no room for another mapping (out of resources)";
+	case NATPMP_UNSUPPORTED_OPCODE:
+		return "the gateway's NAT-PMP cannot map this protocol (unsupported opcode)";
+	default:
+		return NULL;
+	}
+}
+
+static const char *refusal_text(const struct problem *p, char *room, size_t n)
+{
+	const char *text = p->mapper == MAPPER_PCP ? pcp_text(p->result) : natpmp_text(p->result);
+
+	if (text != NULL)
+		return text;
+	snprintf(room, n, "the gateway refuses with the unknown %s result %u",
+	    p->mapper == MAPPER_PCP ? "PCP" : "NAT-PMP", p->result);
+	return room;
+}
+
+const char *problem_text(const struct problem *p, char *room, size_t n)
+{
+	switch (p->trouble) {
+	case TROUBLE_NONE:
+		return NULL;
+	case TROUBLE_REFUSED:
+		return refusal_text(p, room, n);
+	case TROUBLE_SILENT:
+		return "the gateway does not answer: switch on PCP or NAT-PMP in the router";
+	case TROUBLE_UNREACHABLE:
+		return "the gateway has nothing on port 5351 (ICMP port unreachable): switch on "
+		       "PCP or NAT-PMP in the router";
+	case TROUBLE_HOST:
+		return "the gateway cannot be reached (ICMP or ARP says so)";
+	case TROUBLE_FIREWALL:
+		return "this host's own firewall blocks packets to the gateway's UDP port 5351: "
+		       "allow them";
+	case TROUBLE_NO_ADDRESS:
+		return "the gateway has no external address: check the router's Internet "
+		       "connection";
+	case TROUBLE_ZERO_LIFETIME:
+		return "the gateway grants a lifetime of 0 s";
+	case TROUBLE_ZERO_PORT:
+		return "the gateway grants external port 0";
+	case TROUBLE_GARBLED:
+		return "the gateway's answers name other ports than were asked for: its NAT-PMP "
+		       "is broken, use another mapper";
+	case TROUBLE_OTHER_PORT:
+		return "the gateway grants only another external port, and external-policy is "
+		       "require";
+	case TROUBLE_UNSUPPORTED:
+		return "the gateway speaks none of the mappers allowed";
+	case TROUBLE_DUPLICATE:
+		return "another forward has this port";
+	}
+	return NULL;
+}
