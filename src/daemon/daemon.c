@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: ISC */
+#include "config.h"
+
+#include "daemon/daemon.h"
+
+#include "core/engine.h"
+#include "daemon/conf.h"
+#include "daemon/memory_json.h"
+#include "daemon/network.h"
+#include "daemon/report.h"
+#include "daemon/service.h"
+#include "os/log.h"
+#include "os/loop.h"
+#include "os/secret.h"
+#include "os/statefile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STATE_NAME "state.json"
+#define STATE_MAX (8u << 20)
+/* What changes together is written together. */
+#define SAVE_DELAY MSTIME_SECOND
+#define SAVE_RETRY (60 * MSTIME_SECOND)
+/* At the end the disk gets this long. */
+#define SAVE_PATIENCE MSTIME_SECOND
+
+struct daemon {
+	const char *config, *state, *runtime;
+	struct conf *conf;
+	struct loop *loop;
+	struct engine *engine;
+	struct network *network;
+	struct service *service;
+	struct statefile *statefile;
+	struct loop_timer *engine_timer, *save_timer, *ready_timer;
+	uint8_t secret[SECRET_SIZE];
+	char boot[40];
+	int lock;
+	bool log_level_given;
+	bool ready, stopping, summary_due, rejected, save_failed;
+};
+
+/* ---- what the engine needs ---------------------------------------------------------------------- */
+
+static int io_send(void *ctx, uint32_t path, const void *bytes, size_t n)
+{
+	struct daemon *d = ctx;
+
+	return network_send(d->network, path, bytes, n);
+}
+
+static void io_random(void *ctx, void *bytes, size_t n)
+{
+	(void)ctx;
+	secret_random(bytes, n);
+}
+
+static void io_nonce(void *ctx, const struct nonce_key *key, uint8_t out[12])
+{
+	struct daemon *d = ctx;
+	uint8_t numbers[4] = { (uint8_t)key->family, key->protocol,
+		(uint8_t)(key->internal_port >> 8), (uint8_t)key->internal_port };
+	const struct secret_part parts[] = {
+		{ key->gateway, strlen(key->gateway) },
+		{ key->interface, strlen(key->interface) },
+		{ key->local.b, sizeof(key->local.b) },
+		{ key->third_party.b, sizeof(key->third_party.b) },
+		{ numbers, sizeof(numbers) },
+	};
+
+	secret_hash(d->secret, parts, sizeof(parts) / sizeof(parts[0]), out, 12);
+}
+
+static void io_event(void *ctx, const struct engine_event *event)
+{
+	struct daemon *d = ctx;
+
+	report_event(event);
+	d->summary_due = true;
+}
+
+static void io_save(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	loop_timer_set(d->save_timer, loop_now(d->loop) + SAVE_DELAY);
+}
+
+static void io_path_done(void *ctx, uint32_t path)
+{
+	struct daemon *d = ctx;
+
+	network_path_done(d->network, path);
+}
+
+static void io_trace(void *ctx, const char *what, uint32_t path, uint32_t a, uint32_t b)
+{
+	(void)ctx;
+	if (log_enabled(LOG_LEVEL_DEBUG))
+		log_debug("path %u: %s (%u, %u)", path, what, a, b);
+}
+
+static const struct engine_io engine_io = { .send = io_send, .random = io_random, .nonce = io_nonce,
+	.event = io_event, .save = io_save, .path_done = io_path_done, .trace = io_trace };
+
+/* ---- state file ----------------------------------------------------------------------------------- */
+
+static void save_done(void *ctx, int error)
+{
+	struct daemon *d = ctx;
+
+	if (error < 0 && !d->save_failed)
+		log_warning("%s/%s cannot be written: %s; mappings are kept, but a restart will "
+			    "know less; trying again every minute",
+		    d->state, STATE_NAME, strerror(-error));
+	if (error < 0)
+		loop_timer_set(d->save_timer, loop_now(d->loop) + SAVE_RETRY);
+	d->save_failed = error < 0;
+}
+
+static void save_due(void *ctx)
+{
+	struct daemon *d = ctx;
+	size_t n;
+	char *text = memory_json_print(d->engine, d->boot, &n);
+	int error = text != NULL ? statefile_put(d->statefile, text, n) : -ENOMEM;
+
+	loop_timer_set(d->save_timer, MSTIME_NEVER);
+	free(text);
+	if (error < 0)
+		save_done(d, error);
+}
+
+static void read_boot_id(struct daemon *d)
+{
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? read(fd, d->boot, sizeof(d->boot) - 1) : 0;
+
+	d->boot[n > 0 ? n : 0] = '\0';
+	d->boot[strcspn(d->boot, "\n")] = '\0';
+	if (fd >= 0)
+		close(fd);
+}
+
+static void load_state(struct daemon *d)
+{
+	char *text;
+	size_t n;
+	int error = secret_load(d->state, d->secret);
+
+	if (error < 0)
+		log_warning("%s/secret cannot be used: %s; working without it, but after a restart "
+			    "a strict gateway may refuse until old leases end",
+		    d->state, strerror(-error));
+	read_boot_id(d);
+	error = statefile_read(d->state, STATE_NAME, STATE_MAX, &text, &n);
+	if (error == -ENOENT)
+		return;
+	if (error == 0 && memory_json_parse(d->engine, loop_now(d->loop), d->boot, text, n)) {
+		free(text);
+		return;
+	}
+	if (error == 0) {
+		free(text);
+		(void)statefile_set_aside(d->state, STATE_NAME);
+	}
+	log_warning("%s/%s is %s: starting without it", d->state, STATE_NAME,
+	    error == 0 ? "damaged (set aside as " STATE_NAME ".bad)" : strerror(-error));
+}
+
+/* ---- config ------------------------------------------------------------------------------------- */
+
+static void print_problems(const struct conf_problems *problems)
+{
+	for (size_t i = 0; i < problems->n; i++) {
+		const struct conf_problem *p = &problems->list[i];
+		void (*log)(const char *, ...) = p->warning ? log_warning : log_error;
+
+		if (p->line > 0)
+			log("%s:%d: %s", p->file, p->line, p->text);
+		else
+			log("%s: %s", p->file, p->text);
+	}
+}
+
+int daemon_check_config(const char *config)
+{
+	struct conf_problems problems;
+	struct conf *conf = conf_read(config, &problems);
+
+	for (size_t i = 0; i < problems.n; i++) {
+		const struct conf_problem *p = &problems.list[i];
+
+		if (p->line > 0)
+			fprintf(stderr, "%s:%d: %s%s\n", p->file, p->line,
+			    p->warning ? "warning: " : "", p->text);
+		else
+			fprintf(stderr, "%s: %s\n", p->file, p->text);
+	}
+	conf_problems_clear(&problems);
+	conf_free(conf);
+	return conf != NULL ? DAEMON_EXIT_OK : DAEMON_EXIT_CONFIG;
+}
+
+static struct conf *read_config(struct daemon *d)
+{
+	struct conf_problems problems;
+	struct conf *conf = conf_read(d->config, &problems);
+
+	print_problems(&problems);
+	conf_problems_clear(&problems);
+	/* The parser's leavings are larger than all that is kept. */
+	malloc_trim(0);
+	return conf;
+}
+
+static struct engine_settings settings_of(const struct conf *conf)
+{
+	return (struct engine_settings){ .max_renew_interval = conf->max_renew_interval,
+		.recovery_delay = conf->recovery_delay,
+		.release_timeout = conf->release_timeout };
+}
+
+static bool still_wanted(const struct conf *conf, const char *name)
+{
+	for (size_t i = 0; i < conf->n_forwards; i++)
+		if (conf->forwards[i].enabled && strcmp(conf->forwards[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* Makes the engine want what `conf` says and no more: what stays the same sends nothing. What is
+ * dropped goes first, so that what replaces it can take its leases over. */
+static void apply_config(struct daemon *d, struct conf *conf)
+{
+	struct conf *old = d->conf;
+	struct engine_settings settings = settings_of(conf);
+	mstime now = loop_now(d->loop);
+	int error = 0;
+
+	engine_configure(d->engine, &settings);
+	if (!d->log_level_given)
+		log_set_level((enum log_level)conf->log_level);
+	for (size_t i = 0; i < conf->n_gateways; i++) {
+		struct gateway_spec spec;
+
+		conf_gateway_spec(&conf->gateways[i], &spec);
+		error |= engine_gateway(d->engine, now, &spec);
+	}
+	for (size_t i = 0; old != NULL && i < old->n_forwards; i++)
+		if (old->forwards[i].enabled && !still_wanted(conf, old->forwards[i].name))
+			engine_unwant(d->engine, now, old->forwards[i].name);
+	for (size_t i = 0; i < conf->n_forwards; i++) {
+		struct forward_spec spec;
+
+		conf_forward_spec(&conf->forwards[i], &spec);
+		if (conf->forwards[i].enabled)
+			error |= engine_want(d->engine, now, &spec);
+	}
+	for (size_t i = 0; old != NULL && i < old->n_gateways; i++)
+		if (conf_gateway_find(conf, old->gateways[i].name) == NULL)
+			engine_gateway_remove(d->engine, now, old->gateways[i].name);
+	if (error != 0)
+		log_error("out of memory: not every forward is in force; reload to try again");
+	d->conf = conf;
+	network_configure(d->network, conf);
+	conf_free(old);
+	d->summary_due = true;
+}
+
+static void reload(struct daemon *d)
+{
+	struct conf *conf;
+
+	if (d->stopping)
+		return;
+	service_reloading(d->service);
+	conf = read_config(d);
+	d->rejected = conf == NULL;
+	d->summary_due = true;
+	if (conf != NULL) {
+		apply_config(d, conf);
+		log_info("%s reloaded: %zu forwards", d->config, conf->n_forwards);
+	} else {
+		log_warning("%s rejected: going on with the configuration in force", d->config);
+	}
+	if (d->ready)
+		service_ready(d->service);
+}
+
+/* ---- running ------------------------------------------------------------------------------------ */
+
+static void stop(struct daemon *d, bool release)
+{
+	if (d->stopping)
+		return;
+	d->stopping = true;
+	service_stopping(d->service);
+	if (!release) {
+		log_info("stopping; every lease is kept for the next start");
+		loop_stop(d->loop);
+		return;
+	}
+	log_info("stopping; releasing mappings");
+	engine_release_all(d->engine, loop_now(d->loop));
+}
+
+static void got_signal(void *ctx, int number)
+{
+	struct daemon *d = ctx;
+
+	switch (number) {
+	case SIGHUP:
+		reload(d);
+		break;
+	case SIGUSR1:
+		log_info("renewing %u mappings",
+		    engine_renew(d->engine, loop_now(d->loop), NULL));
+		break;
+	case SIGQUIT:
+		stop(d, false);
+		break;
+	default:
+		stop(d, true);
+		break;
+	}
+}
+
+static void engine_due(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	engine_tick(d->engine, loop_now(d->loop));
+}
+
+static void become_ready(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	if (d->ready)
+		return;
+	d->ready = true;
+	loop_timer_set(d->ready_timer, MSTIME_NEVER);
+	service_ready(d->service);
+}
+
+static void tell_summary(struct daemon *d)
+{
+	char summary[200], text[256];
+
+	d->summary_due = false;
+	report_summary(d->engine, loop_now(d->loop), summary, sizeof(summary));
+	snprintf(text, sizeof(text), "%s%s", summary,
+	    d->rejected ? "; the last reload was rejected, see the log" : "");
+	service_status(d->service, text);
+}
+
+/* At the end of every dispatch. */
+static void after_round(void *ctx)
+{
+	struct daemon *d = ctx;
+	mstime next = engine_next(d->engine);
+
+	if (!d->ready && engine_settled(d->engine))
+		become_ready(d);
+	if (d->summary_due && !d->stopping)
+		tell_summary(d);
+	if (d->stopping && (engine_drained(d->engine)
+		|| loop_now(d->loop) >= engine_stop_deadline(d->engine))) {
+		loop_stop(d->loop);
+		return;
+	}
+	if (d->stopping && engine_stop_deadline(d->engine) < next)
+		next = engine_stop_deadline(d->engine);
+	loop_timer_set(d->engine_timer, next);
+}
+
+/* ---- life --------------------------------------------------------------------------------------- */
+
+static int make_directory(const char *path)
+{
+	if (mkdir(path, 0755) == 0 || errno == EEXIST)
+		return 0;
+	return -errno;
+}
+
+static bool take_lock(struct daemon *d)
+{
+	char path[4096];
+	int error = make_directory(d->runtime);
+
+	snprintf(path, sizeof(path), "%s/lock", d->runtime);
+	d->lock = error == 0 ? open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+	if (d->lock < 0) {
+		log_error("runtime directory %s cannot be used: %s; create it for this user, or "
+			  "choose another with -r",
+		    d->runtime, strerror(error != 0 ? -error : errno));
+		return false;
+	}
+	if (flock(d->lock, LOCK_EX | LOCK_NB) == 0)
+		return true;
+	log_error("another portleased is running in %s: stop it, or choose another runtime "
+		  "directory with -r",
+	    d->runtime);
+	return false;
+}
+
+static bool build(struct daemon *d, struct conf *conf)
+{
+	static const int signals[] = { SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGUSR1 };
+	struct engine_settings settings = settings_of(conf);
+
+	d->loop = loop_new();
+	if (d->loop == NULL)
+		return false;
+	d->service = service_new(d->loop);
+	d->engine_timer = loop_timer_new(d->loop, engine_due, d);
+	d->save_timer = loop_timer_new(d->loop, save_due, d);
+	d->ready_timer = loop_timer_new(d->loop, become_ready, d);
+	d->engine = engine_new(&engine_io, d, &settings);
+	d->statefile = statefile_new(d->loop, d->state, STATE_NAME, save_done, d);
+	if (d->service == NULL || d->engine_timer == NULL || d->save_timer == NULL
+	    || d->ready_timer == NULL || d->engine == NULL || d->statefile == NULL)
+		return false;
+	d->network = network_new(d->loop, d->engine);
+	if (d->network == NULL)
+		return false;
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		if (!loop_signal(d->loop, signals[i], got_signal, d))
+			return false;
+	return true;
+}
+
+static int serve(struct daemon *d, struct conf *conf)
+{
+	int error;
+
+	load_state(d);
+	apply_config(d, conf);
+	error = network_start(d->network);
+	if (error < 0) {
+		log_error("no route information from the kernel: %s", strerror(-error));
+		return DAEMON_EXIT_FAILED;
+	}
+	loop_timer_set(d->ready_timer,
+	    loop_now(d->loop) + (mstime)conf->ready_timeout * MSTIME_SECOND);
+	loop_set_after(d->loop, after_round, d);
+	after_round(d);
+	error = loop_run(d->loop);
+	if (error < 0) {
+		log_error("the event loop failed: %s", strerror(-error));
+		return DAEMON_EXIT_FAILED;
+	}
+	save_due(d);
+	error = statefile_flush(d->statefile, SAVE_PATIENCE);
+	if (error < 0 && !d->save_failed)
+		log_warning("%s/%s cannot be written: %s; the next start will know less",
+		    d->state, STATE_NAME, strerror(-error));
+	log_info("stopped");
+	return DAEMON_EXIT_OK;
+}
+
+static void demolish(struct daemon *d)
+{
+	network_free(d->network);
+	d->network = NULL;
+	engine_free(d->engine);
+	statefile_free(d->statefile);
+	service_free(d->service);
+	loop_timer_free(d->engine_timer);
+	loop_timer_free(d->save_timer);
+	loop_timer_free(d->ready_timer);
+	loop_free(d->loop);
+	conf_free(d->conf);
+	if (d->lock >= 0)
+		close(d->lock);
+}
+
+int daemon_run(const struct daemon_options *options)
+{
+	struct daemon d = { .config = options->config, .state = options->state_directory,
+		.runtime = options->runtime_directory, .lock = -1,
+		.log_level_given = options->has_log_level };
+	struct conf *conf;
+	int status = DAEMON_EXIT_FAILED, error;
+
+	log_init();
+	if (options->has_log_level)
+		log_set_level((enum log_level)options->log_level);
+	conf = read_config(&d);
+	if (conf == NULL)
+		return DAEMON_EXIT_CONFIG;
+	error = make_directory(d.state);
+	if (error < 0)
+		log_warning("state directory %s cannot be made: %s; going on without it", d.state,
+		    strerror(-error));
+	if (!take_lock(&d)) {
+		conf_free(conf);
+	} else if (!build(&d, conf)) {
+		log_error("cannot start: %s", strerror(errno));
+		conf_free(conf);
+	} else {
+		status = serve(&d, conf);
+	}
+	demolish(&d);
+	return status;
+}

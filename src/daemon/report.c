@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: ISC */
+#include "config.h"
+
+#include "daemon/report.h"
+
+#include "os/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ENDPOINT_LEN (NETADDR_STRLEN + 16)
+
+/* ADDRESS:PORT, [v6]:PORT, a range as ADDRESS:FIRST-LAST. */
+static const char *endpoint(const struct netaddr *a, bool known, uint16_t port, uint16_t ports,
+    char out[ENDPOINT_LEN])
+{
+	char address[NETADDR_STRLEN], range[12] = "";
+
+	if (!known)
+		snprintf(address, sizeof(address), "?");
+	else
+		netaddr_print(a, address);
+	if (ports > 1)
+		snprintf(range, sizeof(range), "-%u", (unsigned)(port + ports - 1));
+	snprintf(out, ENDPOINT_LEN, known && !netaddr_is4(a) ? "[%s]:%u%s" : "%s:%u%s", address,
+	    (unsigned)port, range);
+	return out;
+}
+
+static void report_failed(const struct engine_event *event, const char *inside)
+{
+	const struct mapping_status *m = event->mapping;
+	char room[128];
+	const char *why = problem_text(&m->problem, room, sizeof(room));
+
+	log_warning("%s: %s %s is not mapped: %s; trying again later", m->forward,
+	    protocol_name(m->protocol), inside, why != NULL ? why : "no reason given");
+}
+
+static void report_mapping(const struct engine_event *event)
+{
+	const struct mapping_status *m = event->mapping;
+	char in[ENDPOINT_LEN], out[ENDPOINT_LEN], old[ENDPOINT_LEN];
+	const char *inside = endpoint(&m->internal, m->has_internal, m->internal_port, event->ports,
+	    in);
+	const char *outside = endpoint(&m->external, m->has_external, m->external_port,
+	    event->ports, out);
+	const char *mapper = mapper_name(m->mapper), *protocol = protocol_name(m->protocol);
+	const char *before = endpoint(&event->old_external,
+	    event->has_old && !netaddr_is_any(&event->old_external), event->old_external_port,
+	    event->ports, old);
+
+	switch (event->kind) {
+	case EVENT_MAPPED:
+		log_info("%s: %s %s is mapped to %s by %s for %" PRIu32 " s", m->forward, protocol,
+		    inside, outside, mapper, m->lifetime);
+		if (m->wanted_port != 0 && m->wanted_port != m->external_port)
+			log_warning("%s: external port %u was wanted, the gateway gave %u; using it",
+			    m->forward, m->wanted_port, m->external_port);
+		break;
+	case EVENT_CHANGED:
+		log_info("%s: %s %s is now mapped to %s (was %s)", m->forward, protocol, inside,
+		    outside, before);
+		break;
+	case EVENT_LOST:
+		log_warning("%s: %s %s is no longer mapped to %s; asking again", m->forward,
+		    protocol, inside, before);
+		break;
+	case EVENT_RELEASED:
+		log_info("%s: %s %s released, was %s", m->forward, protocol, inside, before);
+		break;
+	case EVENT_FAILED:
+		report_failed(event, inside);
+		break;
+	case EVENT_RENEWED:
+	default:
+		log_debug("%s: %s %s renewed for %" PRIu32 " s", m->forward, protocol, inside,
+		    m->lifetime);
+		break;
+	}
+}
+
+static void report_gateway(const struct engine_event *event)
+{
+	const struct gateway_status *g = event->gateway;
+	char address[NETADDR_STRLEN], local[NETADDR_STRLEN], external[NETADDR_STRLEN], room[128];
+	const char *why = problem_text(&g->problem, room, sizeof(room));
+	enum netaddr_class class = netaddr_classify(&g->external);
+
+	netaddr_print(&g->address, address);
+	switch (event->kind) {
+	case EVENT_GATEWAY_READY:
+		log_info("gateway %s: %s on %s answers by %s", g->name, address, g->interface,
+		    mapper_name(g->mapper));
+		break;
+	case EVENT_GATEWAY_SILENT:
+		log_warning("gateway %s: %s on %s: %s; trying on", g->name, address, g->interface,
+		    why != NULL ? why : "no answer");
+		break;
+	case EVENT_GATEWAY_REBOOTED:
+		log_info("gateway %s: %s has lost its mappings; asking for them again", g->name,
+		    address);
+		break;
+	case EVENT_GATEWAY_CHANGED:
+		log_info("gateway %s: now %s on %s, from %s", g->name, address, g->interface,
+		    netaddr_print(&g->local, local));
+		break;
+	case EVENT_ADDRESS_CHANGED:
+	default:
+		netaddr_print(&g->external, external);
+		log_info("gateway %s: the external address is %s", g->name, external);
+		if (class == NETADDR_PRIVATE || class == NETADDR_CGNAT)
+			log_warning("gateway %s: %s is %s: there is another NAT before the "
+				    "Internet, which must forward, too",
+			    g->name, external,
+			    class == NETADDR_CGNAT ? "a provider's shared address (CGNAT)"
+						   : "a private address");
+		break;
+	}
+}
+
+void report_event(const struct engine_event *event)
+{
+	if (event->mapping != NULL)
+		report_mapping(event);
+	else
+		report_gateway(event);
+}
+
+/* ---- one line ----------------------------------------------------------------------------------- */
+
+struct tally {
+	unsigned forwards, mapped;
+	enum mapper mapper;
+	bool has_external;
+	struct netaddr external;
+};
+
+static void count_forwards(const struct engine *e, mstime now, struct tally *t)
+{
+	struct mapping_status m;
+	char name[65] = "";
+	bool all = false;
+
+	for (size_t i = 0; engine_mapping_status(e, now, i, &m); i++) {
+		bool active = m.state == MAPPING_ACTIVE;
+
+		if (m.state == MAPPING_IDLE)
+			continue;
+		if (i == 0 || strcmp(name, m.forward) != 0) {
+			t->mapped += all;
+			t->forwards++;
+			all = true;
+			snprintf(name, sizeof(name), "%s", m.forward);
+		}
+		all &= active;
+		if (active && m.has_external && !t->has_external) {
+			t->has_external = true;
+			t->external = m.external;
+		}
+		if (active && t->mapper == MAPPER_NONE)
+			t->mapper = m.mapper;
+	}
+	t->mapped += all;
+}
+
+void report_summary(const struct engine *e, mstime now, char *out, size_t n)
+{
+	struct tally t = { .forwards = 0 };
+	char external[NETADDR_STRLEN];
+
+	count_forwards(e, now, &t);
+	if (t.forwards == 0)
+		snprintf(out, n, "no forwards to map");
+	else if (t.has_external)
+		snprintf(out, n, "%u of %u forwards mapped via %s, external %s", t.mapped,
+		    t.forwards, mapper_name(t.mapper), netaddr_print(&t.external, external));
+	else if (t.mapper != MAPPER_NONE)
+		snprintf(out, n, "%u of %u forwards mapped via %s", t.mapped, t.forwards,
+		    mapper_name(t.mapper));
+	else
+		snprintf(out, n, "%u of %u forwards mapped", t.mapped, t.forwards);
+}
