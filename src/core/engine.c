@@ -92,10 +92,18 @@ static void age(struct engine *e, mstime now)
 	}
 }
 
+void engine_note(struct engine *e, mstime now)
+{
+	e->stamp++;
+	age(e, now);
+	publish(e, now);
+}
+
 void engine_settle(struct engine *e, mstime now)
 {
 	struct path *p;
 
+	e->stamp++;
 	age(e, now);
 	TAILQ_FOREACH (p, &e->paths, next)
 		path_work(p, now, p->heard == now);
@@ -149,7 +157,10 @@ unsigned engine_renew(struct engine *e, mstime now, const char *name)
 	TAILQ_FOREACH (p, &e->paths, next) {
 		bool any = false;
 
-		if (!p->present || (p->renewed_all >= 0 && now < p->renewed_all + 10 * MSTIME_SECOND))
+		/* Forwards that are named one after the other count as one renewal. */
+		if (!p->present
+		    || (p->renewed_all >= 0 && now > p->renewed_all
+			&& now < p->renewed_all + 10 * MSTIME_SECOND))
 			continue;
 		TAILQ_FOREACH (m, &p->mappings, of_path) {
 			if (m->unit == NULL
@@ -193,7 +204,7 @@ void engine_release_all(struct engine *e, mstime now)
 		/* Whom nobody has heard for a while is told once, and not waited for. */
 		if (p->outage || !p->answered)
 			exchange_flush(p, now);
-		else if (p->exchange.mapping != NULL)
+		else
 			p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
 	}
 	engine_settle(e, now);

@@ -193,7 +193,10 @@ struct mapping_status {
 	bool has_external;
 	struct netaddr external;
 	uint16_t external_port; /* with has_lease */
-	uint32_t lifetime;	/* s granted, with has_lease */
+	bool has_gateway_address; /* the fields down to interface are known */
+	struct netaddr gateway_address;
+	const char *interface;
+	uint32_t lifetime; /* s granted, with has_lease */
 	mstime expires;		/* MSTIME_NEVER without lease */
 	mstime renews;		/* MSTIME_NEVER: not planned */
 	mstime retries;		/* MSTIME_NEVER: not planned */
@@ -295,6 +298,16 @@ bool engine_settled(const struct engine *);
 /* Status by index, 0 … count-1; false past the end. */
 bool engine_gateway_status(const struct engine *, mstime now, size_t i, struct gateway_status *);
 bool engine_mapping_status(const struct engine *, mstime now, size_t i, struct mapping_status *);
+/* All of them in the same order, without a search for each. */
+void engine_mapping_each(const struct engine *, mstime now,
+    void (*each)(void *ctx, const struct mapping_status *), void *ctx);
+/* Another value after every input: what was asked before may no longer be so. */
+uint64_t engine_stamp(const struct engine *);
+
+/* One unit of a forward: the status of its first mapping, and of all of them, up to `n`, the external
+ * ports (0: no lease). Returns how many it has; 0: no such unit. May be asked during an event. */
+size_t engine_unit(const struct engine *, mstime now, const char *forward, enum family,
+    uint8_t protocol, struct mapping_status *first, uint16_t *ports, size_t n);
 
 /* NULL: all invariants hold. Otherwise static text that names the broken one. */
 const char *engine_check(const struct engine *, mstime now);

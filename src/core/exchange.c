@@ -32,6 +32,11 @@ struct job {
 	bool single; /* asked once, out of turn */
 };
 
+static mstime earlier(mstime a, mstime b)
+{
+	return a < b ? a : b;
+}
+
 /* ---- pace --------------------------------------------------------------------------------- */
 
 static mstime pace_at(const struct engine *e)
@@ -49,10 +54,15 @@ static void count_sent(struct path *p, mstime now, int error)
 	struct engine *e = p->engine;
 
 	e->pace = (e->pace > now ? e->pace : now) + PACE_GAP;
+	p->last_sent = now;
 	if (p->silent_since == MSTIME_NEVER)
 		p->silent_since = now;
-	if (error == -EPERM || error == -EACCES)
+	if (error == -EPERM || error == -EACCES) {
 		p->problem = (struct problem){ .trouble = TROUBLE_FIREWALL };
+	} else if (p->problem.trouble == TROUBLE_FIREWALL) {
+		p->problem = (struct problem){ .trouble = TROUBLE_NONE };
+		p->contact.sends[0] = p->contact.sends[1] = 0;
+	}
 }
 
 /* ---- choosing ------------------------------------------------------------------------------- */
@@ -117,7 +127,7 @@ static bool check_job(const struct path *p, mstime now, struct job *job)
 		*job = (struct job){ EXCHANGE_ANNOUNCE, MAPPER_PCP, NULL, true };
 		return true;
 	}
-	if (p->mapper == MAPPER_NATPMP && (p->check_due <= now || p->address_due <= now)) {
+	if (p->address_due <= now || (p->mapper == MAPPER_NATPMP && p->check_due <= now)) {
 		*job = (struct job){ EXCHANGE_ADDRESS, MAPPER_NATPMP, NULL, false };
 		return true;
 	}
@@ -167,13 +177,19 @@ static struct mapping *burst_mapping(const struct path *p)
 {
 	struct mapping *m, *best = NULL;
 
-	if (!p->outage)
+	if (!p->outage || (p->exchange.kind != EXCHANGE_NONE && !p->exchange.probe))
 		return NULL;
 	TAILQ_FOREACH (m, &p->mappings, of_path)
 		if (m->state == MAPPING_ACTIVE && m->maker == MAPPER_NATPMP && !m->suspect
 		    && m->due != MSTIME_NEVER && (best == NULL || m->due < best->due))
 			best = m;
 	return best;
+}
+
+/* Nothing goes out on the heels of a packet that is not answered yet. */
+static mstime quiet_until(const struct path *p)
+{
+	return p->silent_since != MSTIME_NEVER ? p->last_sent + PACE_GAP : 0;
 }
 
 /* ---- sending -------------------------------------------------------------------------------- */
@@ -294,7 +310,7 @@ static void give_up(struct path *p, mstime now)
 	p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
 	if (x.kind == EXCHANGE_ANNOUNCE && x.mapper != p->mapper)
 		return; /* only a polite question */
-	if (x.kind == EXCHANGE_ADDRESS && x.mapper == p->mapper)
+	if (x.kind == EXCHANGE_ADDRESS && path_needs_address(p, now))
 		p->address_due = now + ((30 * MSTIME_SECOND) << p->address_misses);
 	if (x.kind == EXCHANGE_ADDRESS && p->address_misses < 5)
 		p->address_misses++;
@@ -349,36 +365,13 @@ void exchange_done(struct path *p, mstime now)
 	*x = (struct exchange){ .kind = EXCHANGE_NONE };
 }
 
-/* ICMP counts as a lost packet that is known to be lost: it ends the burst, not the schedule. */
-void exchange_refused(struct path *p, mstime now, enum unreachable what)
-{
-	static const enum trouble troubles[] = { [UNREACHABLE_REFUSED] = TROUBLE_UNREACHABLE,
-		[UNREACHABLE_HOST] = TROUBLE_HOST, [UNREACHABLE_LOCAL] = TROUBLE_FIREWALL };
-	struct exchange *x = &p->exchange;
-
-	if (p->silent_since == MSTIME_NEVER)
-		return; /* for something that was answered after all */
-	p->problem = (struct problem){ .trouble = troubles[what] };
-	if (p->flushing)
-		return;
-	if (!p->answered) {
-		p->contact.refused = what == UNREACHABLE_REFUSED;
-		if (p->contact.refused)
-			path_enter(p, now, GATEWAY_UNSUPPORTED);
-		return;
-	}
-	if (x->kind == EXCHANGE_NONE || x->probe || what != UNREACHABLE_REFUSED)
-		return;
-	if (p->engine->stopping && is_delete(x)) {
-		exchange_flush(p, now);
-		return;
-	}
-	give_up(p, now);
-	if (!p->outage && p->exchange.kind == EXCHANGE_NONE)
-		outage_begins(p, now);
-}
-
 /* ---- the end -------------------------------------------------------------------------------- */
+
+/* When there is no more time to wait for answers. */
+static mstime last_call(const struct engine *e)
+{
+	return e->stop_at - 300;
+}
 
 /* Every delete that is left goes out once; what the gateway does with it is up to the gateway. */
 static void flush(struct path *p, mstime now)
@@ -399,23 +392,23 @@ static void flush(struct path *p, mstime now)
 
 /* ---- contact -------------------------------------------------------------------------------- */
 
-#define REFUSED_FAST (10 * 60 * MSTIME_SECOND)
-#define REFUSED_SLOW (11 * 60 * MSTIME_SECOND)
-#define SECOND_REST (40 * 60 * MSTIME_SECOND) /* with PCP's 3.5 an hour: 5 */
+#define SECOND_REST (80 * 60 * MSTIME_SECOND) /* with PCP's own pace: 6 an hour at most */
 #define NATPMP_SENDS 9u
 
-static mstime contact_gap(struct path *p, mstime now, enum mapper mapper, bool alone)
+static enum mapper other_mapper(const struct path *p, enum mapper first)
+{
+	enum mapper second = first == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
+
+	return path_allows(p, second) ? second : MAPPER_NONE;
+}
+
+static mstime contact_gap(struct path *p, enum mapper mapper, bool alone)
 {
 	struct contact *c = &p->contact;
 	unsigned d = dialect(mapper), n = c->sends[d];
 
 	if (p->problem.trouble == TROUBLE_FIREWALL)
 		return 15 * MSTIME_SECOND; /* nothing leaves this machine: no harm in trying */
-	if (c->refused) {
-		if (now - p->silent_since >= REFUSED_FAST)
-			return REFUSED_SLOW;
-		return n < 4 ? RENEW_GAP << n : 30 * MSTIME_SECOND;
-	}
 	if (mapper == MAPPER_NATPMP && !alone && n > NATPMP_SENDS)
 		return SECOND_REST;
 	c->wait[d] = contact_wait(mapper, p->on_link, n, c->wait[d], engine_random(p->engine));
@@ -441,43 +434,93 @@ static void contact_send(struct path *p, mstime now, enum mapper mapper, bool fi
 					    : EXCHANGE_ADDRESS;
 	unsigned d = dialect(mapper);
 
-	if (p->silent_since == MSTIME_NEVER)
-		p->silent_since = now;
 	c->sends[d]++;
 	(void)send_one(p, now, kind, mapper, m);
-	c->next[d] = now + contact_gap(p, now, mapper, alone);
+	c->next[d] = now + contact_gap(p, mapper, alone);
 }
 
 static void contact_work(struct path *p, mstime now)
 {
 	struct contact *c = &p->contact;
-	enum mapper first = path_preferred(p), second;
+	enum mapper first = path_preferred(p), second = other_mapper(p, first);
+	/* A gateway that refuses is asked by both protocols in turn. */
+	bool turn = c->refused && (c->refusals % 2 == 1) && second != MAPPER_NONE;
 
 	if (first == MAPPER_NONE)
 		return;
-	second = first == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
-	if (!path_allows(p, second))
-		second = MAPPER_NONE;
 	if (c->next[dialect(first)] <= now && paced(p->engine, now)) {
+		c->refused = false;
+		if (turn) {
+			contact_send(p, now, second, false, false);
+			c->next[dialect(first)] = now + 15 * MSTIME_SECOND;
+			return;
+		}
 		contact_send(p, now, first, true, second == MAPPER_NONE);
 		/* Silence to two packets: perhaps it drops what it does not know. */
-		if (second != MAPPER_NONE && c->sends[dialect(first)] == 2
-		    && c->sends[dialect(second)] == 0)
-			c->next[dialect(second)] = now + 250;
+		if (second != MAPPER_NONE && c->sends[dialect(first)] >= 2
+		    && c->next[dialect(second)] == MSTIME_NEVER)
+			c->next[dialect(second)] = now + PACE_GAP;
 	}
-	if (second != MAPPER_NONE && c->next[dialect(second)] <= now && paced(p->engine, now)
-	    && !c->refused)
+	if (second != MAPPER_NONE && c->next[dialect(second)] <= now && paced(p->engine, now))
 		contact_send(p, now, second, false, false);
+}
+
+/* ICMP: the series start anew, later and later: its service may just be starting. */
+static void contact_refused(struct path *p, mstime now)
+{
+	struct contact *c = &p->contact;
+	enum mapper first = path_preferred(p);
+	bool long_ago = now - p->silent_since >= 10 * 60 * MSTIME_SECOND;
+	mstime gap = long_ago	  ? 12 * 60 * MSTIME_SECOND
+	    : c->refusals < 3 ? RENEW_GAP << c->refusals
+			      : 30 * MSTIME_SECOND;
+
+	if (first == MAPPER_NONE || c->refused)
+		return;
+	c->refused = true;
+	/* Should it fall silent next, it is asked anew; not after a long time, though. */
+	c->sends[0] = c->sends[1] = long_ago ? NATPMP_SENDS : 0;
+	c->wait[0] = long_ago ? 512 * MSTIME_SECOND : 0;
+	if (c->refusals < UINT8_MAX - 1)
+		c->refusals++;
+	else
+		c->refusals--; /* keeps the turns */
+	c->next[dialect(first)] = p->last_sent + gap;
+	c->next[1 - dialect(first)] = MSTIME_NEVER;
+	path_enter(p, now, GATEWAY_UNSUPPORTED);
 }
 
 static mstime contact_next(const struct path *p)
 {
-	const struct contact *c = &p->contact;
-	mstime first = c->next[0], second = c->next[1];
+	return earlier(p->contact.next[0], p->contact.next[1]);
+}
 
-	if (c->refused)
-		return c->next[dialect(path_preferred(p))];
-	return first < second ? first : second;
+/* ICMP counts as a lost packet that is known to be lost: it ends the burst, not the schedule. */
+void exchange_refused(struct path *p, mstime now, enum unreachable what)
+{
+	static const enum trouble troubles[] = { [UNREACHABLE_REFUSED] = TROUBLE_UNREACHABLE,
+		[UNREACHABLE_HOST] = TROUBLE_HOST, [UNREACHABLE_LOCAL] = TROUBLE_FIREWALL };
+	struct exchange *x = &p->exchange;
+
+	if (p->silent_since == MSTIME_NEVER)
+		return; /* for something that was answered after all */
+	p->problem = (struct problem){ .trouble = troubles[what] };
+	if (p->flushing)
+		return;
+	if (!p->answered) {
+		if (what == UNREACHABLE_REFUSED)
+			contact_refused(p, now);
+		return;
+	}
+	if (x->kind == EXCHANGE_NONE || x->probe || what != UNREACHABLE_REFUSED)
+		return;
+	if (p->engine->stopping && is_delete(x)) {
+		exchange_flush(p, now);
+		return;
+	}
+	give_up(p, now);
+	if (!p->outage && p->exchange.kind == EXCHANGE_NONE)
+		outage_begins(p, now);
 }
 
 /* ---- the heart ------------------------------------------------------------------------------ */
@@ -492,6 +535,8 @@ void path_work(struct path *p, mstime now, bool answered)
 		bool burst = urgent != NULL && urgent->due <= now;
 		struct job job;
 
+		if (p->engine->stopping && now >= last_call(p->engine) && !p->flushing)
+			exchange_flush(p, now);
 		if (p->flushing) {
 			flush(p, now);
 			return;
@@ -510,7 +555,7 @@ void path_work(struct path *p, mstime now, bool answered)
 			contact_work(p, now);
 			return;
 		}
-		if (p->outage && now < p->not_before && !burst)
+		if (now < quiet_until(p) || (p->outage && now < p->not_before && !burst))
 			return;
 		if (!answered && !paced(p->engine, now))
 			return;
@@ -523,24 +568,16 @@ void path_work(struct path *p, mstime now, bool answered)
 	}
 }
 
-static mstime earlier(mstime a, mstime b)
-{
-	return a < b ? a : b;
-}
-
 static mstime queue_next(const struct path *p)
 {
 	const struct mapping *m;
-	mstime t;
+	mstime t, questions;
 	bool ghosts = false;
 
 	if (p->outage)
 		return p->not_before;
-	t = p->pcp_again;
-	if (p->mapper == MAPPER_NATPMP)
-		t = earlier(t, earlier(p->check_due, p->address_due));
-	else if (!p->announce_deaf)
-		t = earlier(t, p->check_due);
+	t = questions = earlier(p->pcp_again, earlier(p->address_due,
+		p->mapper == MAPPER_PCP && p->announce_deaf ? MSTIME_NEVER : p->check_due));
 	TAILQ_FOREACH (m, &p->mappings, of_path) {
 		ghosts |= m->unit == NULL;
 		t = earlier(t, mapping_next(m));
@@ -548,7 +585,7 @@ static mstime queue_next(const struct path *p)
 	if (!ghosts)
 		return t;
 	/* Rare: some of them wait for a deletion, which wakes them. */
-	t = earlier(p->pcp_again, earlier(p->check_due, p->address_due));
+	t = questions;
 	TAILQ_FOREACH (m, &p->mappings, of_path)
 		if (m->unit == NULL || !blocked(p, m))
 			t = earlier(t, mapping_next(m));
@@ -565,6 +602,9 @@ mstime path_next(const struct path *p)
 		return MSTIME_NEVER;
 	if (p->flushing)
 		return p->flush_at;
+	if (p->engine->stopping)
+		return earlier(last_call(p->engine),
+		    x->kind != EXCHANGE_NONE ? x->deadline : queue_next(p));
 	if (x->kind != EXCHANGE_NONE)
 		t = x->deadline;
 	else if (!p->answered)
@@ -573,7 +613,9 @@ mstime path_next(const struct path *p)
 		t = queue_next(p);
 	if (urgent != NULL)
 		t = earlier(t, urgent->due);
-	if (t != MSTIME_NEVER && !p->engine->stopping && t < pace_at(p->engine))
-		t = pace_at(p->engine);
-	return t;
+	if (t == MSTIME_NEVER)
+		return t;
+	if (p->answered && x->kind == EXCHANGE_NONE && t < quiet_until(p))
+		t = quiet_until(p);
+	return t < pace_at(p->engine) ? pace_at(p->engine) : t;
 }

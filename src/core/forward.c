@@ -339,7 +339,6 @@ static void inherit_told(struct engine *e, mstime now, struct forward *f, struct
 		}
 		u->told_up = was->told_up;
 		u->told_external = was->told_external;
-		u->held_until = now + HAND_OVER;
 		for (unsigned k = 0; k < f->count; k++)
 			u->mappings[k].told_port = was->mappings[k].told_port;
 	}
@@ -354,6 +353,7 @@ int engine_want(struct engine *e, mstime now, const struct forward_spec *spec)
 	if (old != NULL && same_mappings(old, f) && same_text(old->name, f->name)) {
 		take_manners(old, f);
 		forward_free(f);
+		engine_note(e, now);
 		return 0;
 	}
 	f->gateway = gateway_find(e, spec->gateway);

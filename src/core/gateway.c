@@ -77,6 +77,34 @@ bool path_wanted(const struct path *p)
 	return !TAILQ_EMPTY(&p->mappings);
 }
 
+bool path_needs_address(const struct path *p, mstime now)
+{
+	const struct mapping *m;
+
+	if (p->mapper == MAPPER_NATPMP)
+		return true;
+	TAILQ_FOREACH (m, &p->mappings, of_path)
+		if (m->unit != NULL && m->maker == MAPPER_NATPMP && mapping_leased(m, now))
+			return true;
+	return false;
+}
+
+bool path_external(const struct path *p, mstime now, struct netaddr *out)
+{
+	const struct mapping *m;
+
+	TAILQ_FOREACH (m, &p->mappings, of_path)
+		if (m->unit != NULL && m->maker == MAPPER_PCP && mapping_leased(m, now)
+		    && !netaddr_is_any(&m->external)) {
+			*out = m->external;
+			return true;
+		}
+	if (!p->has_external || p->no_address)
+		return false;
+	*out = p->external;
+	return true;
+}
+
 void path_enter(struct path *p, mstime now, enum gateway_state state)
 {
 	if (p->state == state)
@@ -122,7 +150,7 @@ void path_forget(struct path *p)
 	p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
 	memset(p->epochs, 0, sizeof(p->epochs));
 	p->asked[0] = p->asked[1] = false;
-	p->heard = p->checked = p->address_at = p->recovered = p->renewed_all = -1;
+	p->last_delete = p->heard = p->checked = p->address_at = p->recovered = p->renewed_all = -1;
 	p->silent_since = MSTIME_NEVER;
 	p->outage = p->has_external = p->no_address = false;
 	p->misses = p->probes = 0;
@@ -190,8 +218,6 @@ static bool switch_mapper(struct path *p, mstime now, enum mapper mapper)
 			p->address_due = now;
 	} else {
 		p->pcp_again = MSTIME_NEVER;
-		p->address_due = MSTIME_NEVER;
-		p->no_address = false;
 	}
 	return true;
 }
@@ -202,10 +228,13 @@ static void alive(struct path *p, mstime now)
 	bool first = !p->answered;
 	struct mapping *m;
 
-	if (p->outage || first)
+	if (p->outage || first) {
 		TAILQ_FOREACH (m, &p->mappings, of_path)
-			if (m->state == MAPPING_REQUESTING && m->due > now)
-				mapping_enter(m, now, MAPPING_REQUESTING, now);
+			mapping_hurry(m, now);
+		p->address_misses = 0;
+		if (p->address_due != MSTIME_NEVER)
+			p->address_due = now;
+	}
 	if (p->exchange.probe)
 		p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
 	p->engine->unsaved |= first;
@@ -218,14 +247,19 @@ static void alive(struct path *p, mstime now)
 	p->not_before = 0;
 }
 
-static void next_check(struct path *p, mstime now)
+static void next_check(struct path *p, mstime now, enum mapper heard)
 {
 	mstime interval = (mstime)p->gateway->probe_interval * MSTIME_SECOND;
 
 	p->check_due = interval > 0 ? now + interval : MSTIME_NEVER;
 	/* NAT-PMP's map replies carry no address: it is asked along with them, not too often. */
-	if (p->mapper == MAPPER_NATPMP && p->address_due == MSTIME_NEVER
-	    && (p->address_at < 0 || now - p->address_at >= (interval > 0 ? interval : MINUTE)))
+	if (interval == 0)
+		interval = MINUTE;
+	/* For leases of a time when only NAT-PMP was spoken, seldom. */
+	if (heard == MAPPER_PCP)
+		interval *= 10;
+	if (p->address_due == MSTIME_NEVER && path_needs_address(p, now)
+	    && (p->address_at < 0 || now - p->address_at >= interval))
 		p->address_due = now;
 }
 
@@ -237,7 +271,7 @@ void path_heard(struct path *p, mstime now, enum mapper mapper, const uint32_t *
 		switch_mapper(p, now, mapper);
 	else if (!p->pcp_spoken)
 		switch_mapper(p, now, mapper);
-	next_check(p, now);
+	next_check(p, now, mapper);
 	if (p->state != GATEWAY_READY)
 		path_enter(p, now, GATEWAY_READY);
 	if (epoch != NULL) {
@@ -245,6 +279,8 @@ void path_heard(struct path *p, mstime now, enum mapper mapper, const uint32_t *
 
 		if (epoch_observe(&p->epochs[dialect(mapper)], mapper, *epoch, now)) {
 			p->pcp_spoken = false;
+			/* The other protocol's clock would tell of the same reboot again. */
+			p->epochs[1 - dialect(mapper)].known = false;
 			path_recover(p, now);
 		}
 		p->engine->unsaved |= first;
@@ -260,7 +296,8 @@ void path_address(struct path *p, mstime now, bool ok, const struct netaddr *add
 
 	p->address_at = now;
 	p->address_misses = 0;
-	p->address_due = usable ? MSTIME_NEVER : now + 30 * MSTIME_SECOND;
+	p->address_due = usable || !path_needs_address(p, now) ? MSTIME_NEVER
+							       : now + 30 * MSTIME_SECOND;
 	if (!usable) {
 		p->no_address = true;
 		return;
@@ -279,6 +316,23 @@ void path_address(struct path *p, mstime now, bool ok, const struct netaddr *add
 		}
 }
 
+/* The protocol that made this lease is not spoken any more, or so it seems. A lease of a gateway
+ * that has rebooted is gone with it; any other is believed until it ends. */
+static void not_spoken(struct mapping *m, mstime now)
+{
+	if (m->unit == NULL) {
+		ghost_free(m);
+		return;
+	}
+	if (m->suspect)
+		m->expires = 0;
+	mapping_age(m, now);
+	if (!mapping_leased(m, now))
+		mapping_enter(m, now, MAPPING_REQUESTING, now);
+	else
+		mapping_unanswered(m, now);
+}
+
 /*
  * RFC 6887 section 9, RFC 6886 section 1.1: the version error names no request, so it is the
  * gateway's, once, and not each mapping's (Q-035). `spoken` is the protocol it offers instead.
@@ -292,14 +346,18 @@ void path_version_error(struct path *p, mstime now, enum mapper spoken, uint32_t
 	if (p->exchange.kind != EXCHANGE_NONE && p->exchange.mapper == refused) {
 		struct mapping *m = p->exchange.mapping;
 
-		if (m != NULL)
-			mapping_unanswered(m, now);
 		p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
+		if (m != NULL)
+			not_spoken(m, now);
 	}
 	if (p->mapper == spoken && possible) {
 		alive(p, now); /* the answer to a polite second question */
+		if (p->state != GATEWAY_READY)
+			path_enter(p, now, GATEWAY_READY);
 		if (spoken == MAPPER_NATPMP)
 			plan_pcp(p, now);
+		else if (!path_needs_address(p, now))
+			p->address_due = MSTIME_NEVER;
 		return;
 	}
 	alive(p, now);
@@ -331,7 +389,7 @@ void path_recover(struct path *p, mstime now)
 	else if (p->recovered >= 0 && at < p->recovered + RECOVERY_GAP)
 		at = p->recovered + RECOVERY_GAP;
 	p->recover_at = p->recovered = at;
-	if (p->mapper == MAPPER_NATPMP)
+	if (path_needs_address(p, now))
 		p->address_due = now;
 	TAILQ_FOREACH (m, &p->mappings, of_path)
 		mapping_suspect(m, now, at);
@@ -358,7 +416,7 @@ void path_hint(struct path *p, mstime now)
 	}
 	if (p->outage) {
 		p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
-		p->not_before = at;
+		p->not_before = at > p->last_sent + 250 ? at : p->last_sent + 250;
 	}
 }
 

@@ -33,6 +33,7 @@ struct mapping {
 	bool suspect : 1;	   /* the gateway has lost its state since the grant */
 	bool decided : 1;	   /* granted or refused in this run */
 	bool renewed : 1;	   /* since publish() looked last */
+	bool copies : 1;	   /* the last answer may not be the only one on its way */
 	bool asked_pcp : 1;	   /* a PCP request was sent on this path */
 	bool asked_natpmp : 1;
 	uint8_t tries;		   /* unanswered transmissions */
@@ -114,7 +115,8 @@ struct exchange {
 struct contact {
 	unsigned sends[2]; /* index: dialect() */
 	mstime wait[2], next[2];
-	bool refused;
+	bool refused;	  /* by ICMP, the last question */
+	uint8_t refusals; /* in a row */
 };
 
 struct path {
@@ -148,6 +150,8 @@ struct path {
 	struct epoch epochs[2];
 	bool asked[2]; /* something in that dialect was sent on this path */
 
+	mstime last_sent;
+	mstime last_delete;  /* -1: never */
 	mstime heard;	     /* last accepted answer; -1: never */
 	mstime silent_since; /* first unanswered transmission after it */
 	bool outage;	     /* one probe at a time */
@@ -190,6 +194,7 @@ struct engine {
 	struct memory_mapping *seen_mappings;
 	size_t n_seen_mappings;
 	mstime pace; /* generic cell rate: theoretical arrival time */
+	uint64_t stamp; /* counts inputs */
 	bool stopping;
 	bool unsaved;
 	mstime stop_at; /* release_timeout ends */
@@ -198,6 +203,8 @@ struct engine {
 /* engine.c */
 /* The end of every input: does what is due on every path, then compares and tells. */
 void engine_settle(struct engine *, mstime now);
+/* The same for an input that may send nothing. */
+void engine_note(struct engine *, mstime now);
 uint32_t engine_random(struct engine *);
 void engine_trace(const struct engine *, const char *what, uint32_t path, uint32_t a, uint32_t b);
 
@@ -221,7 +228,8 @@ enum mapper mapping_mapper(const struct mapping *, mstime now); /* whom to ask n
 void mapping_sent(struct mapping *, mstime now, enum mapper);
 /* A whole try went unanswered: plans the next. */
 void mapping_unanswered(struct mapping *, mstime now);
-/* Due, or its lease over. Returns true when it wants a packet sent now. */
+void mapping_hurry(struct mapping *, mstime now);
+/* Lets time pass: the end of a lease, of a refusal. */
 void mapping_age(struct mapping *, mstime now);
 mstime mapping_next(const struct mapping *);
 void mapping_suspect(struct mapping *, mstime now, mstime due);
@@ -234,6 +242,8 @@ struct answer {
 	bool has_external;
 	struct netaddr external;
 };
+/* False: a late answer to what was asked before. */
+bool mapping_expects(const struct mapping *, const struct answer *);
 void mapping_answer(struct mapping *, mstime now, const struct answer *);
 void ghost_free(struct mapping *);
 /* A copy of a mapping's lease that waits on its path to be deleted. NULL: out of memory. */
@@ -257,6 +267,10 @@ enum mapper path_preferred(const struct path *);
 unsigned dialect(enum mapper); /* 0 PCP, 1 NAT-PMP */
 void path_enter(struct path *, mstime now, enum gateway_state);
 bool path_wanted(const struct path *);
+/* Is there a lease that NAT-PMP made, or will be: does its external address matter? */
+bool path_needs_address(const struct path *, mstime now);
+/* What is known of the external address, by either protocol. */
+bool path_external(const struct path *, mstime now, struct netaddr *out);
 /* Something acceptable came in, spoken by `mapper`. `epoch` is NULL when it carried none. */
 void path_heard(struct path *, mstime now, enum mapper, const uint32_t *epoch);
 void path_address(struct path *, mstime now, bool ok, const struct netaddr *);

@@ -8,7 +8,7 @@
 
 /* An answer may be this late and still belong to an earlier transmission: neither protocol
  * numbers its requests. */
-#define LATE_ANSWER (5 * MSTIME_SECOND)
+#define LATE_ANSWER (8 * MSTIME_SECOND)
 #define NO_ADDRESS_WAIT (30 * MSTIME_SECOND)
 #define GARBLED_LIMIT 3
 
@@ -45,7 +45,7 @@ enum mapper mapping_mapper(const struct mapping *m, mstime now)
 void mapping_sent(struct mapping *m, mstime now, enum mapper mapper)
 {
 	if (m->tries == 0)
-		m->before = now;
+		m->before = m->copies && now - m->asked <= LATE_ANSWER ? m->asked : now;
 	else if (now - m->before > LATE_ANSWER)
 		m->before = now - m->asked <= LATE_ANSWER ? m->asked : now;
 	if (m->tries < UINT8_MAX)
@@ -73,6 +73,17 @@ void mapping_unanswered(struct mapping *m, mstime now)
 		mapping_enter(m, now, m->state, now); /* its turn comes with the next probe */
 	if (m->problem.trouble == TROUBLE_NONE)
 		m->problem.trouble = TROUBLE_SILENT;
+}
+
+/* The gateway answers again: what went unanswered meanwhile need not wait for its next turn. */
+void mapping_hurry(struct mapping *m, mstime now)
+{
+	mstime soonest = m->asked + RENEW_GAP > now ? m->asked + RENEW_GAP : now;
+
+	if (m->state == MAPPING_REQUESTING && m->due > now)
+		mapping_enter(m, now, MAPPING_REQUESTING, now);
+	else if (m->state == MAPPING_ACTIVE && m->tries > 0 && m->due > soonest)
+		mapping_enter(m, now, MAPPING_ACTIVE, soonest);
 }
 
 /* The lease is over: the gateway has forgotten it, so have we. Its port stays as suggestion. */
@@ -150,11 +161,8 @@ static void refuse(struct mapping *m, mstime now, struct problem why, mstime wai
 	if (m->refusals < UINT8_MAX)
 		m->refusals++;
 	if (mapping_leased(m, now)) {
-		/* Believed until it really ends; asked again when both the schedule and the
-		 * refusal allow it. */
-		mstime due = renewal_due(m);
-
-		mapping_enter(m, now, MAPPING_ACTIVE, due < until || m->suspect ? until : due);
+		/* Believed until it really ends; asked again when the refusal allows it. */
+		mapping_enter(m, now, MAPPING_ACTIVE, until);
 	} else {
 		mapping_enter(m, now, MAPPING_FAILED, until);
 		if (whole_path)
@@ -175,25 +183,39 @@ static bool other_port(const struct mapping *m, const struct answer *a)
 	return m->unit->forward->require && m->wish != 0 && a->external_port != m->wish;
 }
 
+/* The lease is believed from the first transmission on, but the gateway may count from its answer:
+ * half of that must have passed, too. */
+static mstime first_renewal(struct mapping *m, mstime now)
+{
+	mstime half = (mstime)m->lifetime * MSTIME_SECOND / 2;
+	mstime ceiling = (mstime)m->path->engine->settings.max_renew_interval * MSTIME_SECOND;
+	mstime due = renewal_due(m), soonest = now + (half < ceiling ? half : ceiling);
+
+	return due < soonest && soonest < m->expires ? soonest : due;
+}
+
 static void grant(struct mapping *m, mstime now, const struct answer *a)
 {
 	struct path *p = m->path;
 	bool solicited = m->tries > 0;
 	bool had = mapping_leased(m, now);
-	bool same = had && m->external_port == a->external_port
+	bool same = m->external_port == a->external_port
 	    && (!a->has_external || netaddr_equal(&m->external, &a->external));
+	bool late = !solicited && now - m->asked <= LATE_ANSWER;
 
 	/* A second copy of the last answer says nothing new; counted from now it would make the
 	 * lease seem longer than it is. */
-	if (!solicited && same && now - m->asked <= LATE_ANSWER)
+	if (late && same)
 		return;
-	m->granted = solicited ? m->before : now;
+	same &= had;
+	m->granted = solicited || late ? m->before : now;
 	m->lifetime = a->lifetime < LIFETIME_CAP ? a->lifetime : LIFETIME_CAP;
 	m->expires = m->granted + (mstime)m->lifetime * MSTIME_SECOND;
 	m->maker = a->mapper;
 	m->external_port = a->external_port;
 	m->external = a->has_external ? a->external : netaddr_any4;
 	m->suspect = false;
+	m->copies = m->tries > 1;
 	m->tries = 0;
 	m->garbled = 0;
 	m->refusals = 0;
@@ -204,19 +226,19 @@ static void grant(struct mapping *m, mstime now, const struct answer *a)
 		m->renewed = same;
 	}
 	p->engine->unsaved |= !same;
+	m->expires = m->expires > now ? m->expires : 0;
 	if (m->expires <= now)
-		lease_ended(m, now);
+		mapping_enter(m, now, MAPPING_REQUESTING, m->asked + RENEW_GAP);
 	else
-		mapping_enter(m, now, MAPPING_ACTIVE, renewal_due(m));
+		mapping_enter(m, now, MAPPING_ACTIVE, first_renewal(m, now));
 }
 
 /* Deleting: any answer ends the attempt (Q-062: 2 and 8 mean "not ours" and "gone"), but a late
  * answer to an earlier create is none. */
-static void release_answer(struct mapping *m, const struct answer *a)
+bool mapping_expects(const struct mapping *m, const struct answer *a)
 {
-	if (m->tries == 0 || (a->result == 0 && a->lifetime > 0 && a->external_port != 0))
-		return;
-	ghost_free(m);
+	return m->state != MAPPING_RELEASING
+	    || (m->tries > 0 && (a->result != 0 || a->lifetime == 0 || a->external_port == 0));
 }
 
 void mapping_answer(struct mapping *m, mstime now, const struct answer *a)
@@ -227,9 +249,14 @@ void mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 	const struct problem wrong_port = { TROUBLE_OTHER_PORT, a->mapper, 0 };
 
 	if (m->state == MAPPING_RELEASING) {
-		release_answer(m, a);
+		if (mapping_expects(m, a))
+			ghost_free(m);
 		return;
 	}
+	/* The second copy of an answer to the delete before. */
+	if (a->result == 0 && a->lifetime == 0 && a->external_port == 0 && m->path->last_delete >= 0
+	    && now - m->path->last_delete < 2 * LATE_ANSWER)
+		return;
 	if (a->result != 0)
 		refuse_result(m, now, a);
 	else if (a->lifetime == 0)

@@ -59,6 +59,8 @@ int portcontrol_send_map(struct path *p, mstime now, struct mapping *m, enum map
 	size_t n;
 
 	mapping_sent(m, now, mapper);
+	if (lifetime == 0)
+		p->last_delete = now;
 	if (mapper == MAPPER_PCP)
 		return send_pcp_map(p, m, lifetime);
 	n = natpmp_encode_map(m->protocol, m->internal_port, suggestion(m), lifetime, bytes,
@@ -92,19 +94,24 @@ static bool answers(const struct path *p, enum exchange_kind kind, enum mapper m
 	return p->exchange.kind == kind && p->exchange.mapper == mapper;
 }
 
+/* Overtaken on the way by a later answer: neither its content nor its clock is news. */
+static bool overtaken(const struct path *p, enum mapper mapper, uint32_t epoch,
+    const struct mapping *m)
+{
+	const struct epoch *last = &p->epochs[dialect(mapper)];
+
+	return (m == NULL || m->tries == 0) && last->known && epoch < last->value
+	    && last->value - epoch <= 6 && last->value > 6;
+}
+
 static void natpmp_address(struct path *p, mstime now, const struct natpmp_reply *r)
 {
-	struct netaddr old = p->external;
-	bool had = p->has_external;
-
 	if (answers(p, EXCHANGE_ADDRESS, MAPPER_NATPMP))
 		exchange_done(p, now);
-	path_heard(p, now, MAPPER_NATPMP, r->has_epoch ? &r->epoch : NULL);
-	if (p->mapper != MAPPER_NATPMP)
+	else if (r->has_epoch && overtaken(p, MAPPER_NATPMP, r->epoch, NULL))
 		return;
+	path_heard(p, now, MAPPER_NATPMP, r->has_epoch ? &r->epoch : NULL);
 	path_address(p, now, r->result == NATPMP_SUCCESS, &r->external);
-	(void)old;
-	(void)had;
 }
 
 /* The one mapping that a first contact has asked for, when an error does not say. */
@@ -145,6 +152,9 @@ static void natpmp_garbled(struct path *p, mstime now, const struct natpmp_reply
 	struct mapping *m = NULL, *each;
 
 	TAILQ_FOREACH (each, &p->mappings, of_path)
+		if (each->internal_port == r->internal_port)
+			return; /* a late one, for another of ours */
+	TAILQ_FOREACH (each, &p->mappings, of_path)
 		if (each->unit != NULL && each->protocol == r->protocol && each->tries > 0
 		    && each->asked_natpmp && !mapping_leased(each, now))
 			m = each;
@@ -171,7 +181,9 @@ static void natpmp_map(struct path *p, mstime now, const struct natpmp_reply *r)
 		natpmp_garbled(p, now, r);
 		return;
 	}
-	if (p->exchange.mapping == m)
+	if (r->has_epoch && overtaken(p, MAPPER_NATPMP, r->epoch, m))
+		return;
+	if (p->exchange.mapping == m && mapping_expects(m, &a))
 		exchange_done(p, now);
 	path_heard(p, now, MAPPER_NATPMP, r->has_epoch ? &r->epoch : NULL);
 	if (r->result == NATPMP_NETWORK_FAILURE && m->state != MAPPING_RELEASING)
@@ -184,6 +196,13 @@ static bool pcp_outstanding(const struct path *p)
 	if (!p->answered)
 		return p->contact.sends[0] > 0;
 	return p->exchange.kind != EXCHANGE_NONE && p->exchange.mapper == MAPPER_PCP;
+}
+
+static bool natpmp_outstanding(const struct path *p)
+{
+	if (!p->answered)
+		return p->contact.sends[1] > 0;
+	return p->exchange.kind != EXCHANGE_NONE && p->exchange.mapper == MAPPER_NATPMP;
 }
 
 static void natpmp_input(struct path *p, mstime now, const void *bytes, size_t n)
@@ -218,16 +237,22 @@ static bool same_internal(const struct mapping *m, const struct pcp_reply *r)
 }
 
 /* RFC 6887 section 11.4: protocol, internal port, nonce; the address is the socket's. */
+static bool pcp_fits(const struct mapping *m, const struct pcp_reply *r)
+{
+	return m->asked_pcp && m->protocol == r->protocol && m->internal_port == r->internal_port
+	    && memcmp(m->nonce, r->nonce, sizeof(m->nonce)) == 0 && same_internal(m, r);
+}
+
 static struct mapping *pcp_match(struct path *p, const struct pcp_reply *r)
 {
+	struct mapping *x = answers(p, EXCHANGE_MAP, MAPPER_PCP) ? p->exchange.mapping : NULL;
 	struct mapping *m;
 
-	if (!r->has_map)
-		return answers(p, EXCHANGE_MAP, MAPPER_PCP) ? p->exchange.mapping : NULL;
+	/* First the one that is asked for now: a mapping and its ghost share everything. */
+	if (x != NULL && (!r->has_map || pcp_fits(x, r)))
+		return x;
 	TAILQ_FOREACH (m, &p->mappings, of_path)
-		if (m->asked_pcp && m->protocol == r->protocol
-		    && m->internal_port == r->internal_port
-		    && memcmp(m->nonce, r->nonce, sizeof(m->nonce)) == 0 && same_internal(m, r))
+		if (r->has_map && pcp_fits(m, r))
 			return m;
 	return NULL;
 }
@@ -238,9 +263,10 @@ static void pcp_map(struct path *p, mstime now, const struct pcp_reply *r)
 	struct answer a = { .mapper = MAPPER_PCP, .result = r->result, .lifetime = r->lifetime,
 		.external_port = r->external_port, .has_external = true, .external = r->external };
 
-	if (m == NULL)
+	if (m == NULL || overtaken(p, MAPPER_PCP, r->epoch, m))
 		return;
-	if (p->exchange.mapping == m && p->exchange.mapper == MAPPER_PCP)
+	if (p->exchange.mapping == m && p->exchange.mapper == MAPPER_PCP
+	    && mapping_expects(m, &a))
 		exchange_done(p, now);
 	path_heard(p, now, MAPPER_PCP, &r->epoch);
 	/* A lease is never moved to another protocol while it lives. */
@@ -262,6 +288,11 @@ static void pcp_input(struct path *p, mstime now, const void *bytes, size_t n)
 			path_version_error(p, now, MAPPER_PCP, 0);
 		return;
 	case PCP_OTHER_VERSION:
+		/* In PCP's own form it answers NAT-PMP: a PCP-only server. */
+		if (r.version == PCP_VERSION && natpmp_outstanding(p)) {
+			path_version_error(p, now, MAPPER_PCP, 0);
+			return;
+		}
 		/* Version 1, or none that we speak: NAT-PMP is what is left. */
 		if (pcp_outstanding(p))
 			path_version_error(p, now, MAPPER_NATPMP, r.lifetime);
@@ -279,6 +310,8 @@ static void pcp_input(struct path *p, mstime now, const void *bytes, size_t n)
 		exchange_done(p, now);
 		p->announce_works = true;
 		p->announce_deaf = false;
+	} else if (overtaken(p, MAPPER_PCP, r.epoch, NULL)) {
+		return;
 	}
 	path_heard(p, now, MAPPER_PCP, &r.epoch);
 }

@@ -83,8 +83,10 @@ static void publish_up(struct engine *e, mstime now, struct unit *u)
 	bool renewed = false, changed;
 
 	(void)mapping_external(first, &external);
-	if (u->held_until != 0)
+	if (u->held_until != 0) {
 		hand_over_done(e, now, u);
+		renewed = true; /* by another lease: the inside may be new, and gateway or mapper */
+	}
 	u->held_until = 0;
 	u->told_failed = false;
 	for (unsigned i = 0; i < u->forward->count; i++) {
@@ -141,20 +143,9 @@ static void publish_down(struct engine *e, mstime now, struct unit *u)
 
 static void publish_path(struct path *p, mstime now)
 {
-	struct netaddr external = netaddr_any4, old = p->told_external;
-	struct mapping *m;
+	struct netaddr external, old = p->told_external;
 
-	if (p->mapper == MAPPER_NATPMP && p->has_external) {
-		external = p->external;
-	} else if (p->mapper == MAPPER_PCP) {
-		TAILQ_FOREACH (m, &p->mappings, of_path)
-			if (m->unit != NULL && mapping_leased(m, now) && !m->suspect
-			    && m->maker == MAPPER_PCP)
-				external = m->external;
-		p->has_external = !netaddr_is_any(&external);
-		p->external = external;
-	}
-	if (netaddr_is_any(&external) || netaddr_equal(&external, &p->told_external))
+	if (!path_external(p, now, &external) || netaddr_equal(&external, &p->told_external))
 		return;
 	p->told_external = external;
 	tell_gateway(p, now, EVENT_ADDRESS_CHANGED, p->told_address ? &old : NULL);

@@ -13,9 +13,9 @@ void path_status(const struct path *p, mstime now, struct gateway_status *out)
 	*out = (struct gateway_status){ .name = p->gateway->name, .family = p->family,
 		.state = p->state, .has_path = true, .path = p->number, .address = p->address,
 		.interface = p->interface, .local = p->local, .mapper = p->mapper,
-		.has_external = p->has_external && !p->no_address, .external = p->external,
 		.rtt_us = p->rtt_us, .reboots = p->reboots, .sent = p->sent,
 		.problem = p->problem };
+	out->has_external = path_external(p, now, &out->external);
 	if (p->mapper != MAPPER_NONE && epoch->known) {
 		out->has_epoch = true;
 		out->epoch = epoch->value
@@ -42,6 +42,11 @@ void mapping_status(const struct mapping *m, mstime now, struct mapping_status *
 	} else if (m->path != NULL) {
 		out->has_internal = true;
 		out->internal = m->path->local;
+	}
+	if (m->path != NULL) {
+		out->has_gateway_address = true;
+		out->gateway_address = m->path->address;
+		out->interface = m->path->interface;
 	}
 	if (m->path != NULL && (leased || m->tries > 0))
 		out->mapper = mapping_mapper(m, now);
@@ -121,6 +126,45 @@ bool engine_mapping_status(const struct engine *e, mstime now, size_t i, struct 
 		return true;
 	}
 	return false;
+}
+
+void engine_mapping_each(const struct engine *e, mstime now,
+    void (*each)(void *ctx, const struct mapping_status *), void *ctx)
+{
+	const struct forward *f;
+	struct mapping_status status;
+
+	TAILQ_FOREACH (f, &e->forwards, next)
+		for (unsigned i = 0; i < f->n_units; i++)
+			for (unsigned k = 0; k < f->count; k++) {
+				mapping_status(&f->units[i].mappings[k], now, &status);
+				each(ctx, &status);
+			}
+}
+
+uint64_t engine_stamp(const struct engine *e)
+{
+	return e->stamp;
+}
+
+size_t engine_unit(const struct engine *e, mstime now, const char *forward, enum family family,
+    uint8_t protocol, struct mapping_status *first, uint16_t *ports, size_t n)
+{
+	const struct forward *f = forward_find(e, forward);
+
+	for (unsigned i = 0; f != NULL && i < f->n_units; i++) {
+		const struct unit *u = &f->units[i];
+
+		if (u->family != family || u->protocol != protocol)
+			continue;
+		mapping_status(&u->mappings[0], now, first);
+		for (unsigned k = 0; k < f->count && k < n; k++)
+			ports[k] = mapping_leased(&u->mappings[k], now)
+			    ? u->mappings[k].external_port
+			    : 0;
+		return f->count;
+	}
+	return 0;
 }
 
 bool engine_settled(const struct engine *e)

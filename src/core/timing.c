@@ -86,7 +86,7 @@ mstime contact_wait(enum mapper mapper, bool on_link, unsigned n, mstime previou
 	if (n == 1)
 		wait = on_link ? FIRST_WAIT : PCP_IRT;
 	else if (previous < PCP_IRT / 2)
-		wait = 2 * previous;
+		wait = max(2 * previous, FIRST_WAIT);
 	else if (previous < PCP_IRT * 8 / 10)
 		wait = PCP_IRT; /* from here on the RFC's own series */
 	else
@@ -158,9 +158,7 @@ mstime renewal_next(enum mapper mapper, mstime granted, mstime length, mstime ce
 			if (last - granted >= start || granted + start + width < earliest)
 				continue;
 			at = max(granted + at, earliest);
-			if (at >= granted + length)
-				return MSTIME_NEVER;
-			return at;
+			return at < granted + length ? at : MSTIME_NEVER;
 		}
 	}
 	return MSTIME_NEVER;

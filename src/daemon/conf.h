@@ -25,7 +25,7 @@ struct conf_gateway {
 	char *name; /* "default" is always there, first */
 	bool has_address;
 	struct netaddr address; /* decides the family when has_address */
-	char *interface;	/* NULL = any */
+	char *interface;        /* NULL = any */
 	bool has_source;
 	struct netaddr source;
 	bool has_link_address;
@@ -40,9 +40,9 @@ struct conf_gateway {
 struct conf_forward {
 	char *name;
 	const struct conf_gateway *gateway; /* of the same conf */
-	char *description;		    /* NULL = name */
-	char **on_change;		    /* NULL-terminated; NULL = the global one; own[0]==NULL: none */
-	struct netaddr *internal;	    /* NULL = auto */
+	char *description;                  /* NULL = name */
+	char **on_change;         /* NULL-terminated; NULL = the global one; own[0]==NULL: none */
+	struct netaddr *internal; /* NULL = auto */
 	struct netprefix *remotes;
 	uint16_t n_remotes;
 	bool tcp, udp, ipv4, ipv6;
@@ -50,7 +50,7 @@ struct conf_forward {
 	enum external_wish external;
 	uint16_t internal_port, count, external_port;
 	uint32_t lifetime;
-	int line;	  /* for messages; with file */
+	int line;         /* for messages; with file */
 	const char *file; /* owned by the conf */
 };
 
@@ -61,14 +61,15 @@ struct conf {
 	size_t n_forwards;
 	char **files; /* every file read, the main one first */
 	size_t n_files;
-	uint32_t max_renew_interval, recovery_delay, release_timeout, ready_timeout, hook_timeout, settle;
+	uint32_t max_renew_interval, recovery_delay, release_timeout, ready_timeout, hook_timeout,
+	    settle;
 	bool release_on_exit;
 	char **on_change;    /* NULL = none */
 	char *control_group; /* NULL = none */
 	bool has_control_gid;
 	gid_t control_gid;
 	char *metrics_listen; /* NULL = off */
-	int log_level;	      /* enum log_level's numbers */
+	int log_level;        /* enum log_level's numbers */
 	bool has_log_level;   /* written in the file */
 };
 

@@ -5,10 +5,12 @@
 
 #include "core/engine.h"
 #include "daemon/conf.h"
+#include "daemon/control.h"
 #include "daemon/memory_json.h"
 #include "daemon/network.h"
 #include "daemon/report.h"
 #include "daemon/service.h"
+#include "daemon/tell.h"
 #include "os/log.h"
 #include "os/loop.h"
 #include "os/secret.h"
@@ -34,12 +36,14 @@
 #define SAVE_PATIENCE MSTIME_SECOND
 
 struct daemon {
-	const char *config, *state, *runtime;
+	const char *config, *state, *runtime, *socket;
 	struct conf *conf;
 	struct loop *loop;
 	struct engine *engine;
 	struct network *network;
 	struct service *service;
+	struct control *control; /* NULL until there is somebody to tell */
+	struct tell *tell;
 	struct statefile *statefile;
 	struct loop_timer *engine_timer, *save_timer, *ready_timer;
 	uint8_t secret[SECRET_SIZE];
@@ -85,6 +89,9 @@ static void io_event(void *ctx, const struct engine_event *event)
 	struct daemon *d = ctx;
 
 	report_event(event);
+	if (d->control != NULL)
+		control_event(d->control, event);
+	tell_event(d->tell, event);
 	d->summary_due = true;
 }
 
@@ -211,13 +218,12 @@ int daemon_check_config(const char *config)
 	return conf != NULL ? DAEMON_EXIT_OK : DAEMON_EXIT_CONFIG;
 }
 
-static struct conf *read_config(struct daemon *d)
+/* The problems are the caller's to clear. */
+static struct conf *read_config(struct daemon *d, struct conf_problems *problems)
 {
-	struct conf_problems problems;
-	struct conf *conf = conf_read(d->config, &problems);
+	struct conf *conf = conf_read(d->config, problems);
 
-	print_problems(&problems);
-	conf_problems_clear(&problems);
+	print_problems(problems);
 	/* The parser's leavings are larger than all that is kept. */
 	malloc_trim(0);
 	return conf;
@@ -273,28 +279,80 @@ static void apply_config(struct daemon *d, struct conf *conf)
 		log_error("out of memory: not every forward is in force; reload to try again");
 	d->conf = conf;
 	network_configure(d->network, conf);
+	tell_reload(d->tell, conf);
 	conf_free(old);
 	d->summary_due = true;
 }
 
-static void reload(struct daemon *d)
+/* For SIGHUP and for the control socket. */
+static bool reload(void *ctx, struct conf_problems *problems, struct conf_changes *changes)
 {
+	struct daemon *d = ctx;
 	struct conf *conf;
 
+	*problems = (struct conf_problems){ .list = NULL };
 	if (d->stopping)
-		return;
+		return false;
 	service_reloading(d->service);
-	conf = read_config(d);
+	conf = read_config(d, problems);
 	d->rejected = conf == NULL;
 	d->summary_due = true;
 	if (conf != NULL) {
+		if (!conf_compare(d->conf, conf, changes))
+			*changes = (struct conf_changes){ .added = 0 };
+		control_reloading(d->control, conf);
 		apply_config(d, conf);
-		log_info("%s reloaded: %zu forwards", d->config, conf->n_forwards);
+		log_info("%s reloaded: %u forwards added, %u changed, %u removed, %u unchanged",
+		    d->config, changes->added, changes->changed, changes->removed,
+		    changes->unchanged);
 	} else {
 		log_warning("%s rejected: going on with the configuration in force", d->config);
 	}
+	control_reloaded(d->control, conf != NULL, problems);
 	if (d->ready)
 		service_ready(d->service);
+	return conf != NULL;
+}
+
+static const struct conf *host_conf(void *ctx)
+{
+	const struct daemon *d = ctx;
+
+	return d->conf;
+}
+
+static bool host_ready(void *ctx)
+{
+	const struct daemon *d = ctx;
+
+	return d->ready;
+}
+
+static void host_follow(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	network_configure(d->network, d->conf);
+}
+
+static const struct control_host control_host = { .conf = host_conf, .ready = host_ready,
+	.reload = reload, .follow = host_follow };
+
+static bool open_control(struct daemon *d)
+{
+	const char *socket = d->socket;
+	char path[4096];
+	int error;
+
+	snprintf(path, sizeof(path), "%s/control.sock", d->runtime);
+	if (socket == NULL)
+		socket = path;
+	error = control_new(d->loop, d->engine, socket, &control_host, d, &d->control);
+	if (error < 0)
+		log_error("control socket %s cannot be made: %s; remove what is there, or choose "
+			  "another path with -c",
+		    socket, strerror(-error));
+	return error == 0;
 }
 
 /* ---- running ------------------------------------------------------------------------------------ */
@@ -312,15 +370,20 @@ static void stop(struct daemon *d, bool release)
 	}
 	log_info("stopping; releasing mappings");
 	engine_release_all(d->engine, loop_now(d->loop));
+	tell_stop(d->tell);
 }
 
 static void got_signal(void *ctx, int number)
 {
 	struct daemon *d = ctx;
 
+	struct conf_problems problems;
+	struct conf_changes changes;
+
 	switch (number) {
 	case SIGHUP:
-		reload(d);
+		(void)reload(d, &problems, &changes);
+		conf_problems_clear(&problems);
 		break;
 	case SIGUSR1:
 		log_info("renewing %u mappings",
@@ -374,7 +437,9 @@ static void after_round(void *ctx)
 		become_ready(d);
 	if (d->summary_due && !d->stopping)
 		tell_summary(d);
-	if (d->stopping && (engine_drained(d->engine)
+	tell_tick(d->tell);
+	control_after(d->control);
+	if (d->stopping && ((engine_drained(d->engine) && tell_idle(d->tell))
 		|| loop_now(d->loop) >= engine_stop_deadline(d->engine))) {
 		loop_stop(d->loop);
 		return;
@@ -434,6 +499,9 @@ static bool build(struct daemon *d, struct conf *conf)
 	d->network = network_new(d->loop, d->engine);
 	if (d->network == NULL)
 		return false;
+	d->tell = tell_new(d->loop, d->engine, d->runtime);
+	if (d->tell == NULL)
+		return false;
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		if (!loop_signal(d->loop, signals[i], got_signal, d))
@@ -447,6 +515,8 @@ static int serve(struct daemon *d, struct conf *conf)
 
 	load_state(d);
 	apply_config(d, conf);
+	if (!open_control(d))
+		return DAEMON_EXIT_FAILED;
 	error = network_start(d->network);
 	if (error < 0) {
 		log_error("no route information from the kernel: %s", strerror(-error));
@@ -472,11 +542,14 @@ static int serve(struct daemon *d, struct conf *conf)
 
 static void demolish(struct daemon *d)
 {
+	control_free(d->control);
+	d->control = NULL;
 	network_free(d->network);
 	d->network = NULL;
 	engine_free(d->engine);
 	statefile_free(d->statefile);
 	service_free(d->service);
+	tell_free(d->tell);
 	loop_timer_free(d->engine_timer);
 	loop_timer_free(d->save_timer);
 	loop_timer_free(d->ready_timer);
@@ -489,15 +562,17 @@ static void demolish(struct daemon *d)
 int daemon_run(const struct daemon_options *options)
 {
 	struct daemon d = { .config = options->config, .state = options->state_directory,
-		.runtime = options->runtime_directory, .lock = -1,
+		.runtime = options->runtime_directory, .socket = options->control, .lock = -1,
 		.log_level_given = options->has_log_level };
+	struct conf_problems problems;
 	struct conf *conf;
 	int status = DAEMON_EXIT_FAILED, error;
 
 	log_init();
 	if (options->has_log_level)
 		log_set_level((enum log_level)options->log_level);
-	conf = read_config(&d);
+	conf = read_config(&d, &problems);
+	conf_problems_clear(&problems);
 	if (conf == NULL)
 		return DAEMON_EXIT_CONFIG;
 	error = make_directory(d.state);

@@ -131,8 +131,17 @@ void network_path_done(struct network *net, uint32_t path)
 
 /* ---- following the routes ----------------------------------------------------------------------- */
 
-static bool gateway_used(const struct conf *conf, const struct conf_gateway *g, enum family family)
+/* By the config, or by what the engine wants besides. */
+static bool gateway_used(const struct network *net, const struct conf_gateway *g,
+    enum family family)
 {
+	const struct conf *conf = net->conf;
+	struct gateway_status status;
+
+	for (size_t i = 0; engine_gateway_status(net->engine, loop_now(net->loop), i, &status); i++)
+		if (status.family == family && status.state != GATEWAY_UNUSED
+		    && strcmp(status.name, g->name) == 0)
+			return true;
 	for (size_t i = 0; i < conf->n_forwards; i++) {
 		const struct conf_forward *f = &conf->forwards[i];
 
@@ -234,7 +243,7 @@ static void follow_gateway(struct network *net, const struct conf_gateway *g, en
 {
 	struct way *old = current_way(net, g->name, family), *w;
 	struct route_way route = { .ifindex = 0 };
-	bool wanted = gateway_used(net->conf, g, family) || old != NULL;
+	bool wanted = gateway_used(net, g, family) || old != NULL;
 
 	if (!wanted)
 		return;

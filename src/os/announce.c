@@ -10,6 +10,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -180,12 +181,13 @@ leave4(int fd, unsigned ifindex)
 static void
 complain(struct ear *e, unsigned ifindex, int error)
 {
-	char name[IF_NAMESIZE] = "?";
+	char name[IF_NAMESIZE];
 
 	if (e->complained)
 		return;
 	e->complained = true;
-	(void)if_indextoname(ifindex, name);
+	if (if_indextoname(ifindex, name) == NULL)
+		snprintf(name, sizeof name, "#%u", ifindex);
 	log_info(
 	    "cannot listen for announcements of gateways on %s, %s port %d: %s; going on without, "
 	    "trying again every 5 minutes",

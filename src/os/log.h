@@ -5,7 +5,12 @@
 #include <stdbool.h>
 
 /* Numbers are syslog's, for the journal's <N> prefixes. */
-enum log_level { LOG_LEVEL_ERROR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_INFO = 6, LOG_LEVEL_DEBUG = 7 };
+enum log_level {
+	LOG_LEVEL_ERROR = 3,
+	LOG_LEVEL_WARNING = 4,
+	LOG_LEVEL_INFO = 6,
+	LOG_LEVEL_DEBUG = 7
+};
 
 /* The only global of the program. Default LOG_LEVEL_INFO. */
 void log_set_level(enum log_level);

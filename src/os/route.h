@@ -20,18 +20,19 @@ struct route_monitor;
 struct route_link {
 	unsigned ifindex;
 	char name[16];
-	bool up;	   /* IFF_UP and IFF_LOWER_UP (carrier) */
+	bool up; /* IFF_UP and IFF_LOWER_UP (carrier) */
 	bool loopback;
-	bool broadcast;	   /* not IFF_POINTOPOINT and IFF_BROADCAST */
+	bool broadcast; /* not IFF_POINTOPOINT and IFF_BROADCAST */
 	bool point_to_point;
-	char kind[16];	   /* IFLA_INFO_KIND: "bridge", "wireguard", "tun", "veth" …; "" = real device */
-	bool bridge;	   /* kind is "bridge" */
+	char
+	    kind[16]; /* IFLA_INFO_KIND: "bridge", "wireguard", "tun", "veth" …; "" = real device */
+	bool bridge; /* kind is "bridge" */
 };
 
 struct route_address {
 	unsigned ifindex;
 	struct netaddr addr;
-	uint8_t bits;	  /* of the family: 24, 64 … */
+	uint8_t bits; /* of the family: 24, 64 … */
 	bool has_peer;
 	struct netaddr peer;
 	bool deprecated, temporary, tentative;
@@ -71,10 +72,10 @@ bool route_is_own(const struct route_snapshot *, unsigned ifindex, const struct 
 
 /* Where a gateway is to be found. */
 struct route_wish {
-	bool is_default;	   /* the contract's "default" */
+	bool is_default; /* the contract's "default" */
 	bool ipv6;
-	const char *interface;	   /* NULL = any */
-	bool has_address;	   /* false: the default route's next hop (via `interface`, if any) */
+	const char *interface; /* NULL = any */
+	bool has_address;      /* false: the default route's next hop (via `interface`, if any) */
 	struct netaddr address;
 	bool has_source;
 	struct netaddr source;
@@ -85,18 +86,20 @@ struct route_way {
 	char interface[16];
 	struct netaddr address; /* the gateway's */
 	bool has_local;
-	struct netaddr local;	/* source address to use, as far as the snapshot can tell */
-	bool on_link;		/* the gateway is inside one of the interface's own subnets, is
-				   link-local, or the other end of a point-to-point link */
+	struct netaddr local; /* source address to use, as far as the snapshot can tell */
+	bool on_link;         /* the gateway is inside one of the interface's own subnets, is
+				 link-local, the other end of a point-to-point link, or a
+				 route's next hop */
 };
 
 /*
  * Pure: picks the way for a wish. "default" is the lowest-metric default route of table main whose
  * next hop is on a broadcast link; tunnels, point-to-point links, container bridges (kind bridge
- * named docker*, br-*, virbr*, lxcbr*, lxdbr*, cni*, podman*) and next hops in 192.0.0.0/29 are never
- * "default" (Q-149, Q-161). For IPv6 the local address is a stable global one: not temporary,
- * deprecated, tentative, unique local or link-local (P-66, Q-096). False: none now. A link that is
- * down has no way.
+ * named docker*, br-*, virbr*, lxcbr*, lxdbr*, cni*, podman*) and next hops in 192.0.0.0/29 are
+ * never "default" (Q-149, Q-161). For IPv6 the local address is a stable global one: not temporary,
+ * deprecated, tentative or link-local, and unique local only where there is nothing else (P-66,
+ * Q-096; NAT66). A default route through a next hop of the other family is no way. False: none now.
+ * A link that is down has no way.
  */
 bool route_resolve(const struct route_snapshot *, const struct route_wish *, struct route_way *out)
     __attribute__((warn_unused_result));

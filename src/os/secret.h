@@ -10,8 +10,8 @@
 /*
  * Reads DIR/secret, or makes it once: 32 random bytes, 0600, written to a temporary file, fsynced,
  * renamed, folder fsynced. Anything but a regular file of exactly 32 bytes is an error. Returns 0;
- * or -errno with `out` filled from the system's random source: a volatile secret, so the daemon works,
- * but a restart cannot renew its PCP mappings in place.
+ * or -errno with `out` filled from the system's random source: a volatile secret, so the daemon
+ * works, but a restart cannot renew its PCP mappings in place.
  */
 int secret_load(const char *dir, uint8_t out[SECRET_SIZE]);
 

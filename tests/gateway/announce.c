@@ -134,9 +134,19 @@ read_endpoint(struct words *w, uint16_t port, struct addr *out)
 	return words_next(w) && addr_parse(w->word, port, out) && out->port != 0;
 }
 
+/* "last": the socket the last request came from (P-92). */
+static bool
+read_target(const struct gw *gw, struct words *w, struct addr *out)
+{
+	if (strncmp(w->p, "last", 4) != 0)
+		return read_endpoint(w, CLIENT_PORT, out);
+	*out = gw->last_peer;
+	return words_next(w) && words_are(w, "last") && out->port != 0;
+}
+
 /* One word of an announcement and its value. False: not understood. */
 static bool
-read_announcement(struct words *w, struct announcement *a)
+read_announcement(const struct gw *gw, struct words *w, struct announcement *a)
 {
 	if (words_are(w, "rfc"))
 		a->shape = SHAPE_RFC;
@@ -159,7 +169,7 @@ read_announcement(struct words *w, struct announcement *a)
 	else if (words_are(w, "from"))
 		return read_endpoint(w, SERVER_PORT, &a->from);
 	else if (words_are(w, "to"))
-		return read_endpoint(w, CLIENT_PORT, &a->to);
+		return read_target(gw, w, &a->to);
 	else if (words_are(w, "external"))
 		return words_next(w) && addr_parse(w->word, 1, &a->external) &&
 		    addr_is_v4(&a->external);
@@ -185,7 +195,7 @@ announce_command(struct gw *gw, const char *args, struct text *error)
 	struct words w = { .p = args };
 
 	while (words_next(&w)) {
-		if (!read_announcement(&w, &a)) {
+		if (!read_announcement(gw, &w, &a)) {
 			text_add(error, "announce: cannot read \"%s\"", w.word);
 			return false;
 		}
@@ -225,7 +235,7 @@ reboot_command(struct gw *gw, const char *args, struct text *error)
 				a.shape = SHAPE_PCP;
 				a.copies = 1;
 			} else
-				ok = read_announcement(&w, &a);
+				ok = read_announcement(gw, &w, &a);
 			tell = true;
 		}
 		if (!ok) {

@@ -347,7 +347,7 @@ static const struct command commands[] = {
 	    "reboot [keep] [epoch N] [announce|burst|pcp-only|silent] ..." },
 	{ "announce", announce_command,
 	    "announce [rfc|nat-pmp|pcp|burst] [copies N] [gap MS] [flat] [epoch N] [result N] "
-	    "[external ADDR] [from ADDR] [to ADDR]" },
+	    "[external ADDR] [from ADDR] [to ADDR|last]" },
 	{ "update", update_command,
 	    "update [protocol P] [port N] [external N] [address ADDR] [lifetime N] [result N] "
 	    "[copies N]" },

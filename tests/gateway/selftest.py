@@ -552,6 +552,8 @@ def announcements():
         g.do("announce nat-pmp copies 100 gap 1 flat epoch 7 external 9.9.9.9")
         got = [hexed(ear.get()) for _ in range(100)]
         check("flood", set(got) == {"008000000000000709090909"}, set(got))
+        g.do("announce pcp copies 1 epoch 3 result 2 to last")
+        same("to the last client", g.c.get(), "02800002 00000000 00000003" + "00" * 12)
         g.do("set wan down")
         g.do("announce burst")
         check("Q-005", hexed(ear.get())[:4] == "0280" and ear.get(QUIET) is None)
@@ -741,7 +743,7 @@ def rules():
         check("from", g.c.source == (GW, port))
         g.do("unrule all")
         g.do("rule name=x action=truncate 3 | reply-hex REQUEST[1:9]")
-        same("order of actions", g.c.ask(pcpmap(5)), "0100000000001c2000")
+        same("order of actions", g.c.ask(pcpmap(5)), "010000 00001c20 00")
         g.do("unrule x")
         check("unknown name", g.tell("unrule x").startswith("error: "))
         g.do("set epoch-freeze off epoch-rate 0 epoch 500")
@@ -754,8 +756,21 @@ def rules():
         g.do("rule to=127.0.0.99 action=drop")
         g.do("rule len=3- action=drop")
         check("not these", g.c.ask(bytes(2)) is not None)
+        g.do("unrule all")
+        for match in ("every=2", "first=2 nth=2", "nth=2-", "nth=2"):
+            g.do("rule protocol=udp nonce=%s from=%s to=%s %s action=drop" % (
+                NONCE.hex(), ME, GW, match))
+            got = [g.c.ask(pcpmap(5000), QUIET) is None for _ in range(4)]
+            wanted = {"every=2": [0, 1, 0, 1], "nth=2-": [0, 1, 1, 1]}.get(match, [0, 1, 0, 0])
+            check(match, got == [bool(w) for w in wanted], got)
+            check("other nonce, protocol", g.c.ask(pcpmap(5000, nonce=OTHER)) is not None and
+                  g.c.ask(pcpmap(5000, proto=TCP)) is not None)
+            g.do("unrule all")
+        g.do("rule from=127.0.0.99 action=drop")
+        g.do("rule version=0 op=0 action=serve")
+        g.c.ask(bytes(2))
         listed = json.loads(g.do("rules"))
-        check("rules", [r["seen"] for r in listed] == [2, 0, 1, 0, 0], listed)
+        check("rules", [(r["seen"], r["used"]) for r in listed] == [(0, 0), (1, 1)], listed)
 
 
 def results():
@@ -834,9 +849,9 @@ def zoo():
         lines = len(g.records(event="datagram"))
         g.do("blast 1000 quiet")
         seen = 0
-        while g.c.get(0 if g.records(event="blasted") else 0.05) is not None or \
-                not g.records(event="blasted"):
+        while g.c.get(QUIET) is not None:
             seen += 1
+        check("its end is logged", g.until(lambda: g.records(event="blasted")))
         check("blast", json.loads(g.do("stats"))["out"] == before + 1000 and seen > 0, seen)
         check("quiet", len(g.records(event="datagram")) == lines)
 

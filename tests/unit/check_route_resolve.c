@@ -295,6 +295,8 @@ static const struct {
 	/* A gateway by its address alone */
 	{ HOME "link eth1\naddr 192.168.1.77/28 dev 3", "192.168.1.65",
 	    "192.168.1.65 dev eth1 src 192.168.1.77 onlink" },
+	{ "link eth1\naddr 192.168.1.77/28 dev 1\nlink eth0\naddr 192.168.1.20/24 dev 2",
+	    "192.168.1.65", "192.168.1.65 dev eth1 src 192.168.1.77 onlink" },
 	{ HOME "link eth1 down\naddr 192.168.1.77/28 dev 3", "192.168.1.65",
 	    "192.168.1.65 dev eth0 src 192.168.1.20 onlink" },
 	{ HOME "link ppp0 p2p\naddr 192.168.1.30/32 dev 3 peer 192.168.1.31", "192.168.1.31",

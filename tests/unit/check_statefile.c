@@ -297,7 +297,7 @@ ignore(int number)
 /* A signal to the whole group, as a service manager sends it, stops no write half-way. */
 START_TEST(the_child_is_deaf)
 {
-	signal(SIGTERM, ignore);
+	signal(SIGTERM, SIG_DFL);
 	hold_signal = true;
 	ck_assert_int_eq(statefile_put(file, "one", 3), 0);
 	run_until(1);
@@ -305,6 +305,7 @@ START_TEST(the_child_is_deaf)
 	file_equals("state.json", "one", 3);
 	ck_assert_str_eq(trail, "");
 	/* And this process hears as before. */
+	signal(SIGTERM, ignore);
 	ck_assert_int_eq(raise(SIGTERM), 0);
 	ck_assert_str_eq(trail, "!");
 }

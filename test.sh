@@ -1,0 +1,223 @@
+#!/bin/bash
+# SPDX-License-Identifier: ISC
+# Everything that can be tested, from the packages it needs to one closing line "N passed, N failed".
+# usage: test.sh [--fast] [--keep]
+#   --fast   leaves out what is slow: the lab's long tests and `make distcheck`
+#   --keep   leaves the scratch folder with builds and logs behind
+set -u
+export LC_ALL=C
+umask 022
+
+fast="" keep=""
+for argument; do
+	case $argument in
+	--fast) fast=yes ;;
+	--keep) keep=yes ;;
+	*)
+		sed -n '3,6s/^# //p' "$0" >&2
+		exit 2
+		;;
+	esac
+done
+
+# Network namespaces need root, and so do packages.
+if [ "$(id -u)" -ne 0 ]; then
+	command -v sudo >/dev/null 2>&1 || {
+		echo "The tests need root or sudo: for packages and network namespaces." >&2
+		exit 1
+	}
+	exec sudo "$0" "$@"
+fi
+
+top=$(cd "$(dirname "$0")" && pwd) || exit 1
+cd "$top" || exit 1
+passed=0
+failed=0
+job=""
+
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/portleased-test.XXXXXX") || exit 1
+cleanup()
+{
+	trap '' HUP INT TERM
+	# timeout(1) hands the signal on to all that it started.
+	[ -z "$job" ] || { kill "$job" 2>/dev/null && wait "$job"; }
+	if [ -n "$keep" ]; then
+		echo "Builds and logs: $scratch"
+	else
+		chmod -R u+w "$scratch" 2>/dev/null # distcheck makes its source read-only
+		rm -rf "$scratch"
+	fi
+}
+trap cleanup EXIT
+trap 'exit 130' HUP INT TERM
+
+# run SECONDS LOG COMMAND…: with a time limit, output to LOG; the command's status.
+run()
+{
+	local seconds=$1 log=$2
+	shift 2
+	timeout -k 20 "$seconds" "$@" >"$log" 2>&1 </dev/null &
+	job=$!
+	wait "$job"
+	local status=$?
+	job=
+	[ "$status" -ne 124 ] || echo "Stopped: more than $seconds s" >>"$log"
+	return "$status"
+}
+
+# show LINES: standard input's end, indented, so that no line of it looks like the closing one
+show() { tail -n "$1" | sed 's/^/        /'; }
+
+# count PART STATUS PASSED FAILED LOG: adds up one part, and says how it went. A part that failed
+# without a failed test, or that ran no test at all, counts as one failed test. The end of LOG is
+# shown when something failed.
+count()
+{
+	local part=$1 status=$2 good=$3 bad=$4 log=$5 verdict=ok
+	[ "$status" -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
+	[ $((good + bad)) -gt 0 ] || bad=1
+	passed=$((passed + good))
+	failed=$((failed + bad))
+	[ "$bad" -eq 0 ] || verdict=FAIL
+	printf '%-4s %-36s %5d tests, %d bad, %d s\n' "$verdict" "$part" $((good + bad)) "$bad" \
+		$((SECONDS - began))
+	[ "$bad" -eq 0 ] || show 40 <"$log"
+	began=$SECONDS
+}
+
+# results LOG: "PASSED FAILED" as the test itself counted: libcheck's lines, or one closing line.
+results()
+{
+	awk '
+	/^[0-9]+%: Checks: [0-9]+, Failures: [0-9]+, Errors: [0-9]+/ {
+		gsub(/[%:,]/, "")
+		bad += $5 + $7
+		good += $3 - $5 - $7
+		found = 1
+	}
+	/^([A-Za-z0-9_-]+: )?[0-9]+ passed, [0-9]+ failed/ {
+		line = $0
+		sub(/^[^ ]*: /, "", line)
+		split(line, word, /[ ,]+/)
+		last_good = word[1]
+		last_bad = word[3]
+		found = 1
+	}
+	END { if (found) print good + last_good, bad + last_bad }' "$1"
+}
+
+# sum_checks BUILD: adds up what `make check` left in BUILD, into $good and $bad.
+sum_checks()
+{
+	local trs name verdict g b
+	good=0 bad=0
+	while IFS= read -r trs; do
+		name=${trs%.trs}
+		verdict=$(sed -n 's/^:test-result: \([A-Z]*\).*/\1/p' "$trs" | head -n 1)
+		g='' b=''
+		read -r g b < <(results "$name.log")
+		if [ "$verdict" = PASS ]; then
+			good=$((good + ${g:-1})) # a test without a count of its own is one
+			bad=$((bad + ${b:-0}))
+		else # failed, crashed, or was skipped, which nothing may be here
+			echo "     ${verdict:-no result}: ${name#"$1"/}"
+			[ ! -f "$name.log" ] || show 25 <"$name.log"
+			good=$((good + ${g:-0}))
+			[ "${b:-0}" -gt 0 ] || b=1
+			bad=$((bad + b))
+		fi
+	done < <(find "$1" -name '*.trs' | sort)
+}
+
+# The tree is copied, so that it may be read-only, configured in place, or edited meanwhile.
+copy_tree()
+{
+	mkdir "$scratch/src" || return
+	if git rev-parse --show-toplevel 2>/dev/null | grep -qxF "$top"; then
+		git ls-files -z --cached --others --exclude-standard |
+			while IFS= read -r -d '' file; do
+				[ ! -e "$file" ] || printf '%s\0' "$file"
+			done | tar -c --null -T - | tar -x -C "$scratch/src"
+	else # a release
+		tar -c --exclude='./build*' --exclude=config.status --exclude='*.[oa]' . |
+			tar -x -C "$scratch/src"
+	fi
+}
+
+# build NAME CONFIGURE-ARGUMENTS…: in a folder of its own
+build()
+{
+	local name=$1
+	shift
+	mkdir "$scratch/$name" && cd "$scratch/$name" || return
+	"$scratch/src/configure" -q --prefix=/usr --sysconfdir=/etc --localstatedir=/var \
+		--runstatedir=/run "$@" || return
+	make -j2
+}
+export -f build
+export scratch
+
+began=$SECONDS
+./packages.sh test >"$scratch/packages.log" 2>&1 || {
+	tail -n 20 "$scratch/packages.log"
+	echo "The packages for the tests cannot be installed."
+	echo "0 passed, 1 failed"
+	exit 1
+}
+
+prepare() { copy_tree && cd "$scratch/src" && ./autogen.sh; }
+export -f prepare copy_tree
+export top
+if ! run 300 "$scratch/prepare.log" bash -c prepare; then
+	count 'autogen.sh' 1 0 1 "$scratch/prepare.log"
+	echo "$passed passed, $failed failed"
+	exit 1
+fi
+
+run 900 "$scratch/gcc.log" bash -c 'build gcc CC=gcc --enable-werror --enable-sanitizers &&
+	make -j2 check VERBOSE=yes'
+status=$?
+sum_checks "$scratch/gcc"
+count 'gcc, sanitizers, make check' "$status" "$good" "$bad" "$scratch/gcc.log"
+
+# All that is compiled, tests too, but without running them again.
+run 600 "$scratch/clang.log" bash -c 'build clang CC=clang --enable-werror &&
+	make -j2 check TESTS='
+status=$?
+count 'clang, no warning' "$status" $((status == 0)) $((status != 0)) "$scratch/clang.log"
+
+# lab LOG BUILD ARGUMENTS…: adds to $good and $bad; $status is not 0 when the lab did not end well
+lab()
+{
+	local log=$1 build=$2 g='' b=''
+	shift 2
+	run 900 "$log" python3 -B "$scratch/src/tests/lab/run.py" "$@" \
+		--portleased "$scratch/$build/portleased" --fakegw "$scratch/$build/tests/gateway/fakegw" ||
+		status=1
+	read -r g b < <(sed -n 's/^lab: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$log" | tail -n 1)
+	[ -n "$g" ] || status=1
+	good=$((good + ${g:-0})) bad=$((bad + ${b:-0}))
+}
+
+status=0 good=0 bad=0
+lab "$scratch/lab.log" gcc ${fast:+--fast}
+# What cannot be measured with sanitizers is measured without.
+while read -r name; do
+	lab "$scratch/lab-plain.log" clang --only "$name"
+	cat "$scratch/lab-plain.log" >>"$scratch/lab.log"
+	sed -i "s#^skip $name: a sanitizer build\$#(see below) $name#" "$scratch/lab.log"
+done < <(sed -n 's/^skip \([^:]*\): a sanitizer build$/\1/p' "$scratch/lab.log")
+if grep -q '^skip ' "$scratch/lab.log"; then
+	bad=$((bad + $(grep -c '^skip ' "$scratch/lab.log"))) # nothing may be skipped here
+fi
+grep -E -A 12 '^(FAIL|skip) ' "$scratch/lab.log" >"$scratch/lab-bad.log"
+count 'lab, network namespaces' "$status" "$good" "$bad" "$scratch/lab-bad.log"
+
+if [ -z "$fast" ]; then
+	run 900 "$scratch/distcheck.log" bash -c 'cd "$scratch/clang" && make -j2 distcheck'
+	status=$?
+	count 'make distcheck' "$status" $((status == 0)) $((status != 0)) "$scratch/distcheck.log"
+fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

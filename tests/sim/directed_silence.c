@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: ISC */
+#include "directed.h"
+#include "stage.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Outages and the end. Even variants PCP, odd NAT-PMP. */
+
+static void
+simple(struct stage *st, int variant, unsigned forwards, uint32_t grant)
+{
+	stage_only(st, variant % 2 ? MAPPER_NATPMP : MAPPER_PCP);
+	if (grant)
+		stage_grant(st, grant);
+	stage_start(st);
+	stage_path_up(st);
+	stage_forwards(st, forwards, 3600);
+	if (!stage_wait(st, 5000, stage_all_active))
+		stage_fail(st, "not mapped in 5 s");
+}
+
+static bool
+refused(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	(void)bytes;
+	(void)n;
+	(void)q;
+	stage_icmp(st, 1);
+	return true;
+}
+
+static bool
+well(struct stage *st)
+{
+	struct gateway_status g;
+
+	for (uint16_t p = 5000; p < 5003; p++)
+		if (!gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, p))
+			return false;
+	return stage_gateway(st, &g) && g.state == GATEWAY_READY && stage_all_active(st);
+}
+
+/* 0, 1: silence of 90 s; 2, 3: ICMP for 40 s; 4 … 7: the same and a reboot; leases of 60 s and,
+ * from 8 on, of an hour */
+static void
+outage(struct stage *st, int variant)
+{
+	bool icmp = variant / 2 % 2, reboot = variant / 4 % 2;
+	mstime limit = 5000 + (reboot ? 5000 : 0);
+
+	simple(st, variant, 3, variant < 8 ? 60 : 3600);
+	stage_run(st, 10 * MINUTE);
+	st->mute = !icmp;
+	st->script = icmp ? refused : NULL;
+	stage_run(st, (icmp ? 40 : 90) * MSTIME_SECOND);
+	if (reboot)
+		gw_restart(&st->box, st->now - 20 * MSTIME_SECOND, false);
+	st->mute = false;
+	st->script = NULL;
+	/* an hour's lease: no need to ask, unless the probe interval has begun to */
+	if (variant >= 8)
+		limit += icmp ? 60000 : 0;
+	EXPECT(st, stage_wait(st, limit, well), "not back in %lld ms", (long long)limit);
+}
+
+/* The documented pace, one packet a step. */
+static void
+pace(struct stage *st, int variant)
+{
+	mstime from;
+	unsigned n;
+
+	simple(st, variant, 3, 60);
+	stage_run(st, 10 * MINUTE);
+	st->mute = true;
+	from = st->now + 90 * MSTIME_SECOND; /* the leases have ended, bursts are over */
+	stage_run(st, 20 * HOUR);
+	n = stage_count(st, ANY_REQUEST, 0, from, from + 6 * MINUTE);
+	EXPECT(st, n >= 80 && n <= 95, "%u packets in 6 minutes of 4 s each", n);
+	n = stage_count(st, ANY_REQUEST, 0, from + 12 * MINUTE, from + 62 * MINUTE);
+	EXPECT(st, n >= 90 && n <= 110, "%u packets in 50 minutes of 30 s each", n);
+	n = stage_count(st, ANY_REQUEST, 0, from + 3 * HOUR, from + 19 * HOUR);
+	EXPECT(st, n >= 16 * 3 && n <= 16 * 5, "%u packets in 16 later hours", n);
+	st->mute = false;
+	EXPECT(
+	    st, stage_wait(st, 1130 * MSTIME_SECOND, well), "not back within the RFC's back-off");
+}
+
+/* This host's firewall */
+static void
+firewall(struct stage *st, int variant)
+{
+	struct mapping_status m;
+
+	simple(st, variant, 3, 60);
+	stage_run(st, 10 * MINUTE);
+	st->send_error = -EPERM;
+	stage_run(st, 40 * MSTIME_SECOND);
+	EXPECT(st, stage_active(st, 5000, PROTOCOL_TCP) || stage_noted_count(st, EVENT_LOST, 0),
+	    "neither active nor lost");
+	stage_run(st, 60 * MSTIME_SECOND);
+	EXPECT(st, stage_mapping(st, 5000, &m) && m.state != MAPPING_ACTIVE,
+	    "active though nothing was sent for 100 s");
+	st->send_error = 0;
+	EXPECT(st, stage_wait(st, 5000, well), "not back in 5 s");
+	EXPECT(st, stage_count(st, variant % 2 ? PCP_REQUEST : NATPMP_REQUEST, 0, 0, st->now) == 0,
+	    "the protocol was changed for a firewall");
+}
+
+/* ---- S-20: the end ---------------------------------------------------------------------- */
+
+static void
+check_deletes(struct stage *st, mstime at, unsigned forwards, bool once)
+{
+	for (unsigned i = 0; i < forwards; i++) {
+		unsigned n = stage_count(st, DELETE_REQUEST, (uint16_t)(5000 + i), at, st->now + 1);
+		EXPECT(st, n >= 1 && (!once || n == 1), "port %u deleted %u times", 5000 + i, n);
+	}
+}
+
+static void
+stop(struct stage *st, int variant)
+{
+	mstime at;
+
+	simple(st, variant, 5, 3600);
+	stage_run(st, MINUTE + 30 * MSTIME_SECOND);
+	at = st->now;
+	engine_release_all(st->engine, st->now);
+	EXPECT(st, stage_wait(st, 3000, stage_drained), "not drained in 3 s");
+	check_deletes(st, at, 5, true);
+	for (uint16_t p = 5000; p < 5005; p++)
+		EXPECT(st, !gw_find(&st->box, st->now + 1, LOCAL, PROTOCOL_TCP, p),
+		    "port %u left behind", p);
+	/* serial: never two within a round trip */
+	for (size_t i = 1; i < st->n_sent; i++)
+		EXPECT(st,
+		    st->sent[i].at < at || st->sent[i - 1].at < at ||
+			st->sent[i].at - st->sent[i - 1].at >= 2,
+		    "deletes are not serial");
+	EXPECT(st, stage_noted_count(st, EVENT_RELEASED, at) == 5, "%u released events",
+	    stage_noted_count(st, EVENT_RELEASED, at));
+}
+
+static void
+stop_silent(struct stage *st, int variant)
+{
+	mstime at;
+
+	simple(st, variant, 2, 3600);
+	stage_run(st, MINUTE);
+	st->mute = true;
+	at = st->now;
+	engine_release_all(st->engine, st->now);
+	EXPECT(st, stage_wait(st, 3000, stage_drained), "not drained in 3 s");
+	check_deletes(st, at, 2, false);
+	stage_run(st, HOUR);
+	EXPECT(st, stage_count(st, ANY_REQUEST, 0, at + 3001, st->now) == 0, "sent after the end");
+}
+
+static bool
+two_answers(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	(void)bytes;
+	(void)n;
+	return !q->lifetime && ++st->number[0] > 2;
+}
+
+/* Two deletes are answered, then nothing: 500 ms later the rest goes out, 2 ms apart. */
+static void
+stop_flush(struct stage *st, int variant)
+{
+	const struct sent *third, *fourth, *s;
+	mstime at;
+
+	simple(st, variant, 6, 3600);
+	stage_run(st, MINUTE + 30 * MSTIME_SECOND);
+	st->script = two_answers;
+	at = st->now;
+	engine_release_all(st->engine, st->now);
+	EXPECT(st, stage_wait(st, 3000, stage_drained), "not drained in 3 s");
+	check_deletes(st, at, 6, false);
+	third = stage_nth(st, DELETE_REQUEST, 0, at, 2);
+	EXPECT(st, third, "no third delete");
+	fourth = stage_nth(st, DELETE_REQUEST, 0, third->at + 400, 0);
+	EXPECT(st, fourth && fourth->at - third->at >= 490 && fourth->at - third->at <= 520,
+	    "the rest follows after %lld ms", fourth ? (long long)(fourth->at - third->at) : -1);
+	for (unsigned i = 1; (s = stage_nth(st, DELETE_REQUEST, 0, fourth->at, i)); i++) {
+		const struct sent *before = stage_nth(st, DELETE_REQUEST, 0, fourth->at, i - 1);
+		EXPECT(st, s->at - before->at >= 2 && s->at - before->at <= 3,
+		    "deletes %lld ms apart", (long long)(s->at - before->at));
+	}
+}
+
+/* ---- a lease is not the next one's ------------------------------------------------------- */
+
+/* A forward that is taken away is deleted; one that comes back at once is made anew. */
+static void
+unwanted(struct stage *st, int variant)
+{
+	struct forward_spec f = stage_spec(5000, PROTOCOL_TCP, 3600);
+
+	simple(st, variant, 3, 3600);
+	engine_unwant(st->engine, st->now, "f0");
+	stage_run(st, 10 * MSTIME_SECOND);
+	EXPECT(st, !gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000), "not deleted");
+	f.name = "f0";
+	stage_want(st, &f);
+	EXPECT(st, stage_wait(st, 3000, stage_all_active), "not made again in 3 s");
+	engine_unwant(st->engine, st->now, "f0");
+	stage_want(st, &f);
+	EXPECT(st, stage_wait(st, 10 * MSTIME_SECOND, well), "not made again in 10 s");
+	stage_run(st, 30 * MSTIME_SECOND);
+	EXPECT(st, well(st), "a late delete took it away");
+}
+
+const struct directed directed_silence[] = {
+	{ "an outage", outage, 16 },
+	{ "the pace of an outage", pace, 2 },
+	{ "this host's firewall", firewall, 2 },
+	{ NULL, NULL, 0 },
+};
+
+const struct directed directed_stop[] = {
+	{ "S-20 stop", stop, 2 },
+	{ "S-20 stop, silent gateway", stop_silent, 2 },
+	{ "stop, gateway falls silent", stop_flush, 2 },
+	{ "taken away and wanted again", unwanted, 2 },
+	{ NULL, NULL, 0 },
+};

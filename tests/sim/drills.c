@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: ISC */
+#include "sim.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Calm and chaos in turn. In calm everything must come back, cost little, and survive drills. */
+
+#define CALM (3 * HOUR)
+
+static void
+at(struct sim *s, mstime minutes, enum drill d)
+{
+	sim_schedule(s, s->now + minutes * MINUTE, H_DRILL, d);
+}
+
+void
+drill_phase(struct sim *s)
+{
+	s->calm = !s->calm;
+	s->healthy = s->drilling = s->in_quiet = false;
+	sim_log(s, s->calm ? "calm" : "chaos", 0, "", 0);
+	if (!s->calm) {
+		sim_schedule(s, s->now + 1, H_FAULT, 0);
+		sim_schedule(
+		    s, s->now + HOUR / 2 + (mstime)rng_below(&s->faults, 5 * HOUR), H_PHASE, 0);
+		return;
+	}
+	s->calm_since = s->now;
+	fault_calm(s);
+	at(s, 75, DRILL_MAPPER);
+	at(s, 80, DRILL_QUIET_BEGIN);
+	at(s, 120, DRILL_QUIET_END);
+	at(s, 122, DRILL_REBOOT);
+	at(s, 150, DRILL_RESTART);
+	at(s, 165, DRILL_STOP);
+	sim_schedule(s, s->now + CALM, H_PHASE, 0);
+}
+
+static unsigned
+mappings_of(const struct sim *s, unsigned slot)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < s->n_wants; i++)
+		if (s->wants[i].slot == slot)
+			n += s->wants[i].spec.count *
+			    (unsigned)(s->wants[i].spec.tcp + s->wants[i].spec.udp);
+	return n;
+}
+
+/* A gateway serves one request after another. */
+static mstime
+round_trips(const struct sim *s, unsigned slot)
+{
+	return 500 + 2 * (mstime)s->rtt * (mstime)(2 * mappings_of(s, slot) + 4);
+}
+
+static bool
+gateway_status(struct sim *s, unsigned slot, struct gateway_status *out)
+{
+	for (size_t i = 0; engine_gateway_status(s->engine, s->now, i, out); i++)
+		if (out->family == FAMILY_IPV4 && strcmp(out->name, s->slots[slot].spec.name) == 0)
+			return true;
+	return false;
+}
+
+static bool
+well(struct sim *s)
+{
+	char why[160];
+
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (s->slots[i].used &&
+		    (s->now <= s->slots[i].excused || !oracle_is_up(s, i, why, sizeof why)))
+			return false;
+	return s->healthy;
+}
+
+static void
+must_be_up(struct sim *s, const char *after)
+{
+	char why[160];
+
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (s->slots[i].used && s->now > s->slots[i].excused &&
+		    !oracle_is_up(s, i, why, sizeof why))
+			sim_fail(s, "after %s: %s", after, why);
+}
+
+/* ---- the older protocol is not for ever ------------------------------------------------- */
+
+static void
+drill_mapper(struct sim *s)
+{
+	struct gateway_status g;
+
+	if (!well(s))
+		return;
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (s->slots[i].used && s->boxes[s->slots[i].box].speaks != SPEAKS_NATPMP &&
+		    s->slots[i].spec.mappers[0] == MAPPER_PCP && mappings_of(s, i) &&
+		    gateway_status(s, i, &g) && g.mapper != MAPPER_PCP)
+			sim_fail(s, "gateway %s speaks PCP and is asked by %s", g.name,
+			    g.mapper ? mapper_name(g.mapper) : "nothing");
+}
+
+/* ---- what quiet costs ------------------------------------------------------------------- */
+
+static uint64_t
+quiet_budget(struct sim *s, mstime window)
+{
+	double n = 8;
+
+	for (unsigned i = 0; i < SLOTS; i++) {
+		struct gateway_status g;
+		double per;
+		if (!s->slots[i].used || !gateway_status(s, i, &g))
+			continue;
+		/* NAT-PMP has the address to ask for; its leases outlive a return to PCP */
+		per = s->boxes[s->slots[i].box].speaks == SPEAKS_PCP ? 1 : 2;
+		for (unsigned k = 0; k < s->n_wants; k++) {
+			const struct want *w = &s->wants[k];
+			mstime every = oracle_renewal(s, w);
+			if (w->slot != i)
+				continue;
+			if (every < 2000)
+				every = 2000;
+			n += per * w->spec.count * (unsigned)(w->spec.tcp + w->spec.udp) *
+			    ((double)window / (double)every + 2);
+		}
+		if (s->slots[i].spec.probe_interval)
+			n += (double)window / (s->slots[i].spec.probe_interval * 1000.0) + 2;
+	}
+	return (uint64_t)n;
+}
+
+static void
+drill_quiet(struct sim *s, bool ends)
+{
+	if (!ends) {
+		s->in_quiet = well(s);
+		for (unsigned i = 0; i < s->n_wants; i++)
+			if (s->wants[i].spec.require)
+				s->in_quiet = false; /* its retries would have to be told apart */
+		s->window_begin = s->now;
+		s->window_sent = s->sent;
+		return;
+	}
+	if (s->in_quiet && s->sent - s->window_sent > quiet_budget(s, s->now - s->window_begin))
+		sim_fail(s, "%llu packets in 40 quiet minutes, %llu would do",
+		    (unsigned long long)(s->sent - s->window_sent),
+		    (unsigned long long)quiet_budget(s, s->now - s->window_begin));
+	s->in_quiet = false;
+}
+
+/* ---- the gateway reboots ---------------------------------------------------------------- */
+
+static void
+drill_reboot(struct sim *s)
+{
+	unsigned slot = s->slots[1].used && rng_chance(&s->faults, 300) ? 1 : 0;
+	struct slot *g = &s->slots[slot];
+	struct gw_box *b = &s->boxes[g->box];
+	bool announced = b->announces != ANNOUNCE_NOT;
+
+	if (!well(s) || b->frozen || !mappings_of(s, slot))
+		return;
+	/* its next epoch must differ from what the present one would have become */
+	if (!b->restart_step && gw_epoch(b, s->now) < 2700)
+		return;
+	if (!announced && !g->spec.probe_interval)
+		return;
+	s->drill_due = s->now + (announced ? 0 : (mstime)g->spec.probe_interval * 1000) +
+	    (mstime)s->settings.recovery_delay * 1000 + 1000 + round_trips(s, slot);
+	s->drilling = true;
+	s->disturbed = s->drill_due;
+	fault_reboot(s, g->box, false);
+	g->unnoticed = false;
+	wire_announce(s, g->box);
+	s->window_sent = s->sent;
+	s->window_begin = s->now;
+	sim_schedule(s, s->drill_due, H_DRILL, DRILL_REBOOT_CHECK);
+}
+
+static void
+drill_reboot_check(struct sim *s)
+{
+	uint64_t budget = 10;
+
+	must_be_up(s, "a reboot of the gateway");
+	s->drilling = false;
+	for (unsigned i = 0; i < s->n_wants; i++) {
+		const struct want *w = &s->wants[i];
+		mstime every = oracle_renewal(s, w);
+		unsigned n = w->spec.count * (unsigned)(w->spec.tcp + w->spec.udp);
+		if (w->spec.require)
+			return;
+		budget += n *
+		    (1 +
+			2 * (uint64_t)(s->now - s->window_begin) /
+			    (uint64_t)(every < 2000 ? 2000 : every));
+	}
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (s->slots[i].used && s->slots[i].spec.probe_interval)
+			budget += 1 +
+			    (uint64_t)(s->now - s->window_begin) / 1000 /
+				s->slots[i].spec.probe_interval;
+	if (s->sent - s->window_sent > budget)
+		sim_fail(s, "%llu packets for one reboot, %llu would do",
+		    (unsigned long long)(s->sent - s->window_sent), (unsigned long long)budget);
+}
+
+/* ---- the daemon restarts ---------------------------------------------------------------- */
+
+static void
+remember_ports(struct sim *s, bool compare)
+{
+	for (unsigned i = 0; i < SLOTS; i++)
+		for (unsigned k = 0; s->slots[i].used && k < GW_ENTRIES; k++) {
+			const struct gw_entry *e = &s->boxes[s->slots[i].box].entries[k];
+			unsigned t;
+			if (!e->used || e->until <= s->now || e->client != s->slots[i].local)
+				continue;
+			t = track_index(e->protocol, e->internal);
+			if (compare && s->drill_ports[t] && s->drill_ports[t] != e->external)
+				sim_fail(s, "restart moved port %u from %u to %u", e->internal,
+				    s->drill_ports[t], e->external);
+			s->drill_ports[t] = e->external;
+		}
+}
+
+static void
+drill_restart(struct sim *s)
+{
+	bool memory = rng_chance(&s->faults, 600);
+	mstime due = memory ? 5 * MSTIME_SECOND : 10 * MSTIME_SECOND;
+
+	if (!well(s))
+		return;
+	memset(s->drill_ports, 0, sizeof s->drill_ports);
+	remember_ports(s, false);
+	s->drilling = true;
+	for (unsigned i = 0; i < SLOTS; i++)
+		due += round_trips(s, i);
+	host_start(s, memory);
+	sim_schedule(s, s->now + due, H_DRILL, DRILL_RESTART_CHECK);
+}
+
+static void
+drill_restart_check(struct sim *s)
+{
+	must_be_up(s, "a restart");
+	s->drilling = false;
+	remember_ports(s, true);
+}
+
+static void
+drill_stop(struct sim *s)
+{
+	mstime due = 10 * MSTIME_SECOND;
+
+	if (!well(s))
+		return;
+	for (unsigned i = 0; i < SLOTS; i++)
+		due += round_trips(s, i);
+	s->drilling = true;
+	memset(s->drill_ports, 0, sizeof s->drill_ports);
+	host_release(s);
+	host_start(s, true);
+	sim_schedule(s, s->now + due, H_DRILL, DRILL_RESTART_CHECK);
+}
+
+void
+drill_run(struct sim *s, enum drill d)
+{
+	if (!s->calm)
+		return;
+	switch (d) {
+	case DRILL_MAPPER:
+		drill_mapper(s);
+		break;
+	case DRILL_QUIET_BEGIN:
+	case DRILL_QUIET_END:
+		drill_quiet(s, d == DRILL_QUIET_END);
+		break;
+	case DRILL_REBOOT:
+		drill_reboot(s);
+		break;
+	case DRILL_REBOOT_CHECK:
+		drill_reboot_check(s);
+		break;
+	case DRILL_RESTART:
+		drill_restart(s);
+		break;
+	case DRILL_RESTART_CHECK:
+		drill_restart_check(s);
+		break;
+	case DRILL_STOP:
+		drill_stop(s);
+		break;
+	}
+}

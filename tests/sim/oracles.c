@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: ISC */
+#include "sim.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Oracles that look at packets: form, nonce, pace, budget. Those that look at what the engine
+ * says are in truth.c. */
+
+#define STORM_WINDOW (5 * MSTIME_SECOND)
+#define STORM_MAX 40u
+#define NATPMP_WAIT 250
+#define RENEW_MIN (4 * MSTIME_SECOND)
+
+static struct want *
+want_of(struct sim *s, uint16_t internal)
+{
+	unsigned i = (unsigned)(internal - 1000) / 10;
+
+	return internal >= 1000 && i < s->n_wants && (internal - 1000) % 10 < RANGE ? &s->wants[i]
+										    : NULL;
+}
+
+/* Calm, for long enough, and nothing happened that makes an extra request right. */
+static bool
+undisturbed(const struct sim *s)
+{
+	return s->calm && s->healthy && s->now - s->calm_since > 10 * MINUTE &&
+	    s->now - s->disturbed > 70 * MSTIME_SECOND;
+}
+
+void
+oracle_network_event(struct sim *s, struct path *p)
+{
+	p->since = s->now;
+	p->hour = s->now + 10 * MINUTE;
+	p->sent_first = p->sent_hour = 0;
+	if (s->disturbed < s->now)
+		s->disturbed = s->now;
+}
+
+static unsigned
+mappings_on(const struct sim *s, unsigned slot)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < s->n_wants; i++)
+		if (s->wants[i].slot == slot)
+			n += s->wants[i].spec.count *
+			    (unsigned)(s->wants[i].spec.tcp + s->wants[i].spec.udp);
+	return n;
+}
+
+/*
+ * A gateway that never answered costs at most 60 datagrams in the first 10 minutes and then 6 an
+ * hour. One that had answered is asked every 4 s for 10 minutes, every 30 s for an hour, and then
+ * no more often than the RFC's back-off.
+ */
+static void
+budget_of_silence(struct sim *s, struct path *p)
+{
+	bool known = p->heard || s->knew[p->box];
+	mstime from;
+
+	if (!p->silent)
+		p->silent = s->now;
+	from = p->silent > p->since ? p->silent : p->since;
+	if (known) {
+		if (s->now - from < 80 * MINUTE) {
+			p->hour = s->now;
+			p->sent_hour = 0;
+			return;
+		}
+	} else if (s->now - p->since < 10 * MINUTE) {
+		if (++p->sent_first > 60)
+			sim_fail(s,
+			    "more than 60 packets in 10 minutes to a gateway that never answered");
+		return;
+	}
+	if (s->now - p->hour >= HOUR) {
+		p->hour = s->now;
+		p->sent_hour = 0;
+	}
+	/* leases that live on have their own windows and bursts (RFC 6887 section 11.2.1) */
+	if (++p->sent_hour > (known ? 8u + 10 * mappings_on(s, p->slot) : 6u))
+		sim_fail(s, "%u packets in an hour to a silent gateway", p->sent_hour);
+}
+
+static unsigned
+count_since(const mstime ring[64], unsigned n, mstime since)
+{
+	unsigned c = 0;
+
+	for (unsigned i = n > 64 ? n - 64 : 0; i < n; i++)
+		c += ring[i % 64] > since;
+	return c;
+}
+
+static void
+storm(struct sim *s)
+{
+	mstime since = s->now - STORM_WINDOW;
+
+	s->sends[s->n_sends++ % 64] = s->now;
+	if (s->releasing || s->n_sends <= STORM_MAX ||
+	    s->sends[(s->n_sends - 1 - STORM_MAX) % 64] <= since)
+		return;
+	if (count_since(s->sends, s->n_sends, since) >
+	    STORM_MAX + count_since(s->replies, s->n_replies, since))
+		sim_fail(s, "storm: %u packets in 5 s, %u answers",
+		    count_since(s->sends, s->n_sends, since),
+		    count_since(s->replies, s->n_replies, since));
+}
+
+static bool
+same_natpmp(const struct path *p, const uint8_t *bytes, size_t n)
+{
+	if (n != p->last_len || bytes[1] != p->last[1])
+		return false;
+	return n < 12 || memcmp(bytes + 4, p->last + 4, 2) == 0;
+}
+
+/* RFC 6886 section 3.1: one request at a time. */
+static void
+serial(struct sim *s, struct path *p, const uint8_t *bytes, size_t n)
+{
+	if (p->last_len && !p->last_answered && s->now - p->last_at < NATPMP_WAIT &&
+	    !same_natpmp(p, bytes, n) && !s->releasing)
+		sim_fail(s, "a second NAT-PMP request %lld ms after an unanswered one",
+		    (long long)(s->now - p->last_at));
+	memcpy(p->last, bytes, n < sizeof p->last ? n : sizeof p->last);
+	p->last_len = n;
+	p->last_at = s->now;
+	p->last_answered = false;
+}
+
+static void
+pace_of_mapping(struct sim *s, struct path *p, const struct gw_request *q, struct track *t)
+{
+	mstime gap = s->now - t->asked_at;
+	mstime half = (mstime)(t->lifetime > 86400 ? 86400 : t->lifetime) * 500;
+	mstime ceiling = (mstime)s->settings.max_renew_interval * 850;
+
+	if (want_of(s, q->internal)->spec.require || t->slot != p->slot || t->local != p->local ||
+	    !t->asked_at || !undisturbed(s))
+		return;
+	if (q->version == 2 && t->answered && t->result == 0 && gap < RENEW_MIN)
+		sim_fail(s, "port %u asked by PCP again after %lld ms, though answered",
+		    q->internal, (long long)gap);
+	if (t->answered && t->result && t->result != 3 && t->result != 5 && t->result != 6 &&
+	    gap < 29 * MSTIME_SECOND)
+		sim_fail(s, "port %u asked again %lld ms after result %u", q->internal,
+		    (long long)gap, t->result);
+	if (half > ceiling)
+		half = ceiling;
+	if (t->answered && t->result == 0 && s->now < t->granted_at + half - 2 * s->rtt - 20)
+		sim_fail(s, "port %u renewed %lld ms after a grant of %u s", q->internal,
+		    (long long)(s->now - t->granted_at), t->lifetime);
+}
+
+/* However quick the answers: nobody is asked the same again and again. */
+static void
+no_loop(struct sim *s, const struct gw_request *q, struct track *t)
+{
+	if (s->now - t->burst_at > STORM_WINDOW) {
+		t->burst_at = s->now;
+		t->burst = 0;
+	}
+	if (++t->burst > 20)
+		sim_fail(s, "port %u asked for %u times in 5 s", q->internal, t->burst);
+}
+
+static void
+map_request(struct sim *s, struct path *p, const struct gw_request *q)
+{
+	struct want *w = want_of(s, q->internal);
+	struct track *t;
+
+	if (!w || w->slot != p->slot) {
+		sim_fail(s, "request for port %u, which nobody wants there", q->internal);
+		return;
+	}
+	if (q->lifetime && q->lifetime != w->spec.lifetime)
+		sim_fail(s, "port %u: %u s asked, %u wanted", q->internal, q->lifetime,
+		    w->spec.lifetime);
+	if (q->prefer_failure && !w->spec.require)
+		sim_fail(s, "PREFER_FAILURE without require");
+	t = &s->tracks[track_index(q->protocol, q->internal)];
+	if (t->slot != p->slot || t->local != p->local) {
+		*t = (struct track){ .slot = p->slot, .local = p->local };
+	}
+	if (q->version == 2) {
+		if (q->client != p->local)
+			sim_fail(s, "PCP client address is not the source address");
+		if (t->nonce_known && memcmp(t->nonce, q->nonce, 12))
+			sim_fail(s, "port %u: the nonce changed", q->internal);
+		memcpy(t->nonce, q->nonce, 12);
+		t->nonce_known = true;
+	}
+	no_loop(s, q, t);
+	if (q->lifetime == 0)
+		return;
+	pace_of_mapping(s, p, q, t);
+	t->asked_at = s->now;
+	t->answered = false;
+	t->pcp = q->version == 2;
+}
+
+void
+oracle_request(struct sim *s, struct path *p, const uint8_t *bytes, size_t n)
+{
+	struct gw_request q;
+	const char *bad = gw_parse(bytes, n, &q);
+
+	if (bad) {
+		sim_fail(s, "bad request: %s", bad);
+		return;
+	}
+	storm(s);
+	if (!s->releasing && !p->drains)
+		budget_of_silence(s, p);
+	if (q.version == 0)
+		serial(s, p, bytes, n);
+	if (q.version == 0 ? q.opcode != 0 : q.opcode == 1)
+		map_request(s, p, &q);
+}
+
+/* A datagram is about to be handed to the engine. */
+void
+oracle_answered(struct sim *s, struct path *p, const uint8_t *bytes, size_t n)
+{
+	struct track *t = NULL;
+	uint32_t lifetime = 0;
+
+	s->replies[s->n_replies++ % 64] = s->now;
+	if (n < 2)
+		return;
+	if (bytes[0] == 2 || n < 16 ||
+	    (bytes[1] == (p->last[1] | 128) && memcmp(bytes + 8, p->last + 4, 2) == 0))
+		p->last_answered = true;
+	if (bytes[1] & 128 || (n >= 4 && !bytes[0] && bytes[3] == 1)) {
+		p->heard = s->now;
+		p->silent = 0;
+		s->knew[p->box] = true;
+	}
+	if (bytes[0] == 2 && n >= 60 && want_of(s, (uint16_t)(bytes[40] << 8 | bytes[41]))) {
+		t = &s->tracks[track_index(bytes[36], (uint16_t)(bytes[40] << 8 | bytes[41]))];
+		if (memcmp(t->nonce, bytes + 24, 12))
+			return; /* forged */
+		lifetime = (uint32_t)bytes[4] << 24 | (uint32_t)bytes[5] << 16 |
+		    (uint32_t)bytes[6] << 8 | bytes[7];
+	} else if (bytes[0] == 0 && n >= 16 && bytes[1] > 128 &&
+	    want_of(s, (uint16_t)(bytes[8] << 8 | bytes[9]))) {
+		t = &s->tracks[track_index(bytes[1] == 129 ? PROTOCOL_UDP : PROTOCOL_TCP,
+		    (uint16_t)(bytes[8] << 8 | bytes[9]))];
+		lifetime = (uint32_t)bytes[12] << 24 | (uint32_t)bytes[13] << 16 |
+		    (uint32_t)bytes[14] << 8 | bytes[15];
+	}
+	if (!t || t->slot != p->slot || t->local != p->local)
+		return;
+	t->answered = true;
+	t->result = bytes[3];
+	if (t->result == 0 && lifetime) {
+		t->granted_at = s->now;
+		t->lifetime = lifetime;
+	}
+}
+
+void
+oracle_restart(struct sim *s)
+{
+	for (unsigned i = 0; i < TRACKS; i++) {
+		s->tracks[i].asked_at = 0;
+		s->tracks[i].answered = false;
+	}
+	for (unsigned i = 0; i < s->n_wants; i++)
+		memset(s->wants[i].told, 0, sizeof s->wants[i].told);
+	s->n_sends = s->n_replies = 0;
+	s->disturbed = s->now;
+}
+
+/* How often this forward is renewed, undisturbed. */
+mstime
+oracle_renewal(const struct sim *s, const struct want *w)
+{
+	const struct gw_box *b = &s->boxes[s->slots[w->slot].box];
+	uint32_t l = w->spec.lifetime;
+	mstime every;
+
+	l = l < b->min_life ? b->min_life : l > b->max_life ? b->max_life : l;
+	every = (mstime)(l > 86400 ? 86400 : l) * 500;
+	if (every > (mstime)s->settings.max_renew_interval * 1000)
+		every = (mstime)s->settings.max_renew_interval * 1000;
+	return every;
+}

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SIM_H
+#define SIM_H
+
+#include "core/engine.h"
+#include "gwmodel.h"
+#include "rng.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * One world: an engine, up to two config gateways, three boxes, a wire with faults and
+ * oracles. Everything follows from one 64-bit seed.
+ */
+
+#define MINUTE (60 * MSTIME_SECOND)
+#define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
+
+#define SLOTS 2 /* config gateways: "default" and "vpn" */
+#define BOXES 3 /* two behind the default route, one behind the other */
+#define FORWARDS 10
+#define RANGE 3
+#define TRACKS (FORWARDS * RANGE * 2)
+#define PATHS 1200
+#define SIM_PACKET 200
+
+enum fault {
+	FAULT_LOSS,
+	FAULT_DUPLICATES,
+	FAULT_DELAY,
+	FAULT_REBOOT,
+	FAULT_AMNESIA,
+	FAULT_REFUSED, /* ICMP */
+	FAULT_DOWN,
+	FAULT_FLAP,
+	FAULT_RENUMBER,
+	FAULT_MOVE,
+	FAULT_SWAP, /* another box behind the same address */
+	FAULT_RESTART,
+	FAULT_RESTART_BLANK,
+	FAULT_SUSPEND,
+	FAULT_LATE,
+	FAULT_FORGE,
+	FAULT_EPERM,
+	FAULT_RELOAD,
+	FAULT_STOP,
+	FAULT_RESULTS, /* refusals */
+	FAULT_ADDRESS,
+	FAULT_NO_ADDRESS,
+	FAULT_FULL,
+	FAULT_ANNOUNCE,
+	FAULTS
+};
+
+#define BIT(fault) (1u << (fault))
+
+enum happening {
+	H_TO_BOX,
+	H_TO_HOST,
+	H_ICMP,
+	H_ANNOUNCEMENT,
+	H_LEASE_END,
+	H_FAULT,
+	H_PHASE,
+	H_AUDIT,
+	H_LINK_UP,
+	H_MOOD_ENDS,
+	H_DRILL,
+};
+
+enum drill {
+	DRILL_MAPPER,
+	DRILL_QUIET_BEGIN,
+	DRILL_QUIET_END,
+	DRILL_REBOOT,
+	DRILL_REBOOT_CHECK,
+	DRILL_RESTART,
+	DRILL_RESTART_CHECK,
+	DRILL_STOP,
+};
+
+struct event {
+	uint8_t kind;
+	uint8_t what; /* box, fault bit, drill, slot */
+	uint16_t len;
+	uint16_t port;
+	uint32_t path;   /* index */
+	uint32_t source; /* of an announcement */
+	uint64_t count;  /* grant index, fault generation */
+	uint8_t bytes[SIM_PACKET];
+};
+
+struct path {
+	uint32_t number;
+	unsigned slot, box;
+	uint32_t local;
+	bool absent, dead, done, drains;
+	mstime heard;  /* last reply handed to the engine; 0 = never */
+	mstime silent; /* first packet that was not answered; 0 = none */
+	mstime since;  /* last network event: the budgets of silence start anew */
+	unsigned sent_first, sent_hour;
+	mstime hour;
+	/* NAT-PMP requests are serial */
+	uint8_t last[12];
+	size_t last_len;
+	mstime last_at;
+	bool last_answered;
+};
+
+/* What was granted for one (box, client, protocol, internal port, external port). */
+struct grant {
+	unsigned box;
+	uint32_t client;
+	uint8_t protocol;
+	uint16_t internal, external;
+	mstime until;
+	bool timer, excused;
+};
+
+struct track {
+	unsigned slot;
+	uint32_t local;
+	mstime asked_at;
+	bool answered, nonce_known;
+	uint8_t result;
+	uint8_t nonce[12];
+	mstime granted_at;
+	uint32_t lifetime;
+	bool pcp;
+	mstime burst_at;
+	unsigned burst;
+};
+
+struct told {
+	bool up, failed;
+	bool has_external;
+	struct netaddr external;
+	uint16_t port;
+	mstime differs_since;
+};
+
+struct want {
+	struct forward_spec spec;
+	char name[16];
+	bool wanted;
+	unsigned slot;
+	struct told told[2]; /* [0] udp, [1] tcp */
+};
+
+struct slot {
+	bool used;
+	struct gateway_spec spec;
+	uint32_t path; /* index of the current one */
+	unsigned box;
+	uint32_t local;
+	unsigned local_serial;
+	bool flapped;
+	mstime excused; /* by then everything must be back */
+	bool unnoticed; /* lost state in a way nobody can see */
+};
+
+#define MEMORY_GATEWAYS 8
+#define MEMORY_MAPPINGS 128
+
+struct memory {
+	struct memory_gateway gateways[MEMORY_GATEWAYS];
+	size_t n_gateways;
+	struct memory_mapping mappings[MEMORY_MAPPINGS];
+	size_t n_mappings;
+};
+
+struct node {
+	mstime t;
+	uint64_t seq;
+	uint32_t event;
+};
+
+struct sim {
+	uint64_t seed, hash, seq;
+	mstime now, begin, end;
+	struct rng net, faults, engine_rng, setup;
+
+	struct node *heap;
+	size_t n_heap, heap_room;
+	struct event *events;
+	uint32_t *free_events;
+	size_t n_events, n_free, events_room;
+
+	struct engine *engine;
+	struct engine_settings settings;
+	struct slot slots[SLOTS];
+	struct gw_box boxes[BOXES];
+	struct path paths[PATHS];
+	uint32_t n_paths;
+	struct want wants[FORWARDS];
+	unsigned n_wants;
+	struct memory memory;
+	bool memory_changed;
+	bool knew[BOXES]; /* the engine had an answer, in this life or by memory */
+
+	unsigned mask, active;
+	uint64_t generation; /* of chaos: old mood ends are stale */
+	bool calm, drilling, releasing, healthy;
+	mstime calm_since, drill_due;
+	mstime release_at;
+	unsigned rtt;
+
+	mstime late_for, late_by;
+	mstime same_at;
+	unsigned same;
+
+	/* oracles */
+	struct track tracks[TRACKS];
+	struct grant *grants;
+	size_t n_grants, grants_room;
+	uint32_t addresses[BOXES][16]; /* ever told as external */
+	unsigned n_addresses[BOXES];
+	mstime sends[64], replies[64];
+	unsigned n_sends, n_replies;
+	uint64_t sent, delivered, events_total;
+	uint64_t window_sent;
+	mstime window_begin;
+	bool in_quiet;
+	mstime disturbed; /* last thing that makes an early renewal right */
+	uint16_t drill_ports[TRACKS];
+
+	uint64_t fired[FAULTS];
+	bool trace, failed;
+	char why[240];
+};
+
+/* world.c */
+struct sim *sim_new(uint64_t seed, mstime days, bool trace);
+void sim_free(struct sim *);
+void sim_run(struct sim *);
+void sim_fail(struct sim *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void sim_log(struct sim *, const char *what, uint32_t a, const void *bytes, size_t n);
+struct event *sim_schedule(struct sim *, mstime at, enum happening, unsigned what);
+bool sim_pop(struct sim *, mstime until, struct event *out);
+void sim_after_input(struct sim *);
+const char *sim_fault_name(enum fault);
+
+/* host.c: the shell around the engine */
+extern const struct engine_io host_io;
+void host_start(struct sim *, bool with_memory);
+void host_path_up(struct sim *, unsigned slot, bool fresh);
+void host_path_down(struct sim *, unsigned slot, enum path_loss);
+void host_want(struct sim *, struct want *);
+void host_unwant(struct sim *, struct want *);
+void host_release(struct sim *); /* orderly stop, to the end */
+struct path *host_path(struct sim *, unsigned slot);
+struct path *host_path_numbered(struct sim *, uint32_t number);
+
+/* wire.c */
+void wire_to_box(struct sim *, struct path *, const void *bytes, size_t n);
+void wire_at_box(struct sim *, const struct event *);
+void wire_at_host(struct sim *, const struct event *);
+void wire_icmp(struct sim *, const struct event *);
+void wire_announce(struct sim *, unsigned box);
+void wire_announcement(struct sim *, const struct event *);
+
+/* faults.c */
+void fault_strike(struct sim *);
+void fault_mood_ends(struct sim *, const struct event *);
+void fault_link_up(struct sim *, unsigned slot);
+void fault_calm(struct sim *);
+void fault_reboot(struct sim *, unsigned box, bool keep_epoch);
+
+/* drills.c */
+void drill_phase(struct sim *);
+void drill_run(struct sim *, enum drill);
+
+/* oracles.c */
+void oracle_request(struct sim *, struct path *, const uint8_t *bytes, size_t n);
+void oracle_answered(struct sim *, struct path *, const uint8_t *bytes, size_t n);
+void oracle_granted(struct sim *, unsigned box, const struct gw_outcome *);
+void oracle_address(struct sim *, unsigned box);
+void oracle_event(struct sim *, const struct engine_event *);
+void oracle_lease_end(struct sim *, const struct event *);
+void oracle_restart(struct sim *);
+void oracle_network_event(struct sim *, struct path *);
+/* Everything wanted of this slot is at the gateway and active, rightly known. */
+bool oracle_is_up(struct sim *, unsigned slot, char *why, size_t n);
+/* Statuses are honest; told events agree. */
+void oracle_audit(struct sim *);
+void oracle_nothing_left(struct sim *);
+mstime oracle_renewal(const struct sim *, const struct want *);
+bool oracle_status(
+    struct sim *, unsigned slot, uint8_t protocol, uint16_t internal, struct mapping_status *);
+
+static inline unsigned
+track_index(uint8_t protocol, uint16_t internal)
+{
+	return ((unsigned)(internal - 1000) / 10 * RANGE + (unsigned)(internal - 1000) % 10) * 2 +
+	    (protocol == PROTOCOL_TCP);
+}
+
+#endif
