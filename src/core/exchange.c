@@ -16,6 +16,9 @@
 
 #define BURST 5u
 #define DELETE_BURST 3u
+/* So many questions for the epoch unanswered, while it maps: it is asked seldom, then. */
+#define DEAF_AFTER 3u
+#define DEAF_REST (10 * 60 * MSTIME_SECOND)
 /* A renewal that is not answered keeps the queue for so long; its own next try is later. */
 #define RENEWAL_PATIENCE MSTIME_SECOND
 /* Sends that no answer released: 20 at once, then 4 a second. */
@@ -131,19 +134,28 @@ static bool check_job(const struct path *p, mstime now, struct job *job)
 		*job = (struct job){ EXCHANGE_ADDRESS, MAPPER_NATPMP, NULL, false };
 		return true;
 	}
-	if (p->mapper == MAPPER_PCP && p->check_due <= now && !p->announce_deaf) {
+	if (p->mapper == MAPPER_PCP && p->check_due <= now) {
 		*job = (struct job){ EXCHANGE_ANNOUNCE, MAPPER_PCP, NULL, false };
 		return true;
 	}
 	return false;
 }
 
-/* A box may speak another protocol after an outage: each fourth probe asks in the other one. */
+/* A box may speak another protocol after an outage: now and then, between two probes, it is asked
+ * in the other one. */
+static bool other_turn(const struct path *p, unsigned probe)
+{
+	enum mapper other = p->mapper == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
+	unsigned turn = p->probe_wait <= RENEW_GAP ? 16 : p->probe_wait <= 8 * RENEW_GAP ? 4 : 2;
+
+	return probe % turn == turn - 1 && path_allows(p, other);
+}
+
 static bool other_dialect(const struct path *p, struct job *job)
 {
 	enum mapper other = p->mapper == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
 
-	if (p->probes % 4 != 3 || !path_allows(p, other))
+	if (!other_turn(p, p->probes))
 		return false;
 	*job = (struct job){ other == MAPPER_PCP ? EXCHANGE_ANNOUNCE : EXCHANGE_ADDRESS, other, NULL,
 		false };
@@ -213,8 +225,11 @@ static mstime exchange_wait(struct path *p, mstime now)
 	struct engine *e = p->engine;
 
 	if (x->probe) {
+		/* `probes` counts this one already. */
+		if (other_turn(p, p->probes - 1))
+			return p->probe_wait / 2;
 		p->probe_wait = outage_wait(now - p->silent_since, p->probe_wait, engine_random(e));
-		return p->probe_wait;
+		return other_turn(p, p->probes) ? p->probe_wait / 2 : p->probe_wait;
 	}
 	if (patient_renewal(x, now))
 		return RENEWAL_PATIENCE;
@@ -270,8 +285,10 @@ static void start(struct path *p, mstime now, const struct job *job, bool burst)
 	}
 	if (job->kind == EXCHANGE_ADDRESS)
 		p->address_due = MSTIME_NEVER;
-	if (job->mapper == p->mapper && job->kind != EXCHANGE_MAP)
+	if (job->mapper == p->mapper && job->kind != EXCHANGE_MAP) {
 		p->check_due = MSTIME_NEVER;
+		p->hinted = false;
+	}
 	if (job->single) {
 		/* Once in an hour, or in a minute: no repetition, nothing is concluded. */
 		p->pcp_again = now + (p->pcp_spoken ? 60 : 3600) * MSTIME_SECOND;
@@ -315,8 +332,10 @@ static void give_up(struct path *p, mstime now)
 	if (x.kind == EXCHANGE_ADDRESS && p->address_misses < 5)
 		p->address_misses++;
 	if (x.kind == EXCHANGE_ANNOUNCE && !x.probe && !p->announce_works) {
-		/* It maps, but has never answered this: silence means nothing. */
-		p->announce_deaf = true;
+		/* It maps, but has never answered this: silence may mean nothing. */
+		p->announce_deaf = p->announce_misses + 1u >= DEAF_AFTER;
+		p->announce_misses += !p->announce_deaf;
+		p->check_due = now + (p->announce_deaf ? DEAF_REST : 10 * MSTIME_SECOND);
 		return;
 	}
 	if (x.mapping != NULL) {
@@ -350,6 +369,8 @@ static void expired(struct path *p, mstime now)
 	}
 	if (is_delete(x))
 		limit = DELETE_BURST;
+	if (x->kind == EXCHANGE_ANNOUNCE && p->announce_deaf)
+		limit = 1;
 	if (x->probe || x->sends >= limit || patient_renewal(x, now))
 		give_up(p, now);
 	else
@@ -394,6 +415,11 @@ static void flush(struct path *p, mstime now)
 
 #define SECOND_REST (80 * 60 * MSTIME_SECOND) /* with PCP's own pace: 6 an hour at most */
 #define NATPMP_SENDS 9u
+
+static enum mapper contact_first(const struct path *p)
+{
+	return p->contact.first != MAPPER_NONE ? p->contact.first : path_preferred(p);
+}
 
 static enum mapper other_mapper(const struct path *p, enum mapper first)
 {
@@ -442,7 +468,7 @@ static void contact_send(struct path *p, mstime now, enum mapper mapper, bool fi
 static void contact_work(struct path *p, mstime now)
 {
 	struct contact *c = &p->contact;
-	enum mapper first = path_preferred(p), second = other_mapper(p, first);
+	enum mapper first = contact_first(p), second = other_mapper(p, first);
 	/* A gateway that refuses is asked by both protocols in turn. */
 	bool turn = c->refused && (c->refusals % 2 == 1) && second != MAPPER_NONE;
 
@@ -469,8 +495,9 @@ static void contact_work(struct path *p, mstime now)
 static void contact_refused(struct path *p, mstime now)
 {
 	struct contact *c = &p->contact;
-	enum mapper first = path_preferred(p);
+	enum mapper first = contact_first(p);
 	bool long_ago = now - p->silent_since >= 10 * 60 * MSTIME_SECOND;
+	unsigned step;
 	mstime gap = long_ago	  ? 12 * 60 * MSTIME_SECOND
 	    : c->refusals < 3 ? RENEW_GAP << c->refusals
 			      : 30 * MSTIME_SECOND;
@@ -478,13 +505,14 @@ static void contact_refused(struct path *p, mstime now)
 	if (first == MAPPER_NONE || c->refused)
 		return;
 	c->refused = true;
-	/* Should it fall silent next, it is asked anew; not after a long time, though. */
-	c->sends[0] = c->sends[1] = long_ago ? NATPMP_SENDS : 0;
-	c->wait[0] = long_ago ? 512 * MSTIME_SECOND : 0;
 	if (c->refusals < UINT8_MAX - 1)
 		c->refusals++;
 	else
 		c->refusals--; /* keeps the turns */
+	/* Should it fall silent next, it is asked anew, less and less eagerly. */
+	step = long_ago || c->refusals > 4 ? NATPMP_SENDS : 2u * c->refusals;
+	c->sends[0] = c->sends[1] = step;
+	c->wait[0] = (mstime)250 << step;
 	c->next[dialect(first)] = p->last_sent + gap;
 	c->next[1 - dialect(first)] = MSTIME_NEVER;
 	path_enter(p, now, GATEWAY_UNSUPPORTED);
@@ -555,7 +583,8 @@ void path_work(struct path *p, mstime now, bool answered)
 			contact_work(p, now);
 			return;
 		}
-		if (now < quiet_until(p) || (p->outage && now < p->not_before && !burst))
+		if ((!p->engine->stopping && now < quiet_until(p))
+		    || (p->outage && now < p->not_before && !burst))
 			return;
 		if (!answered && !paced(p->engine, now))
 			return;
@@ -576,8 +605,7 @@ static mstime queue_next(const struct path *p)
 
 	if (p->outage)
 		return p->not_before;
-	t = questions = earlier(p->pcp_again, earlier(p->address_due,
-		p->mapper == MAPPER_PCP && p->announce_deaf ? MSTIME_NEVER : p->check_due));
+	t = questions = earlier(p->pcp_again, earlier(p->address_due, p->check_due));
 	TAILQ_FOREACH (m, &p->mappings, of_path) {
 		ghosts |= m->unit == NULL;
 		t = earlier(t, mapping_next(m));

@@ -145,14 +145,14 @@ void path_forget(struct path *p)
 {
 	p->mapper = MAPPER_NONE;
 	p->answered = p->pcp_spoken = p->announce_works = p->announce_deaf = false;
-	p->address_misses = 0;
+	p->address_misses = p->announce_misses = 0;
 	p->pcp_again = MSTIME_NEVER;
 	p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
 	memset(p->epochs, 0, sizeof(p->epochs));
 	p->asked[0] = p->asked[1] = false;
 	p->last_delete = p->heard = p->checked = p->address_at = p->recovered = p->renewed_all = -1;
 	p->silent_since = MSTIME_NEVER;
-	p->outage = p->has_external = p->no_address = false;
+	p->hinted = p->outage = p->has_external = p->no_address = false;
 	p->misses = p->probes = 0;
 	p->check_due = p->address_due = MSTIME_NEVER;
 	p->not_before = p->hold_until = p->recover_at = 0;
@@ -251,7 +251,13 @@ static void next_check(struct path *p, mstime now, enum mapper heard)
 {
 	mstime interval = (mstime)p->gateway->probe_interval * MSTIME_SECOND;
 
-	p->check_due = interval > 0 ? now + interval : MSTIME_NEVER;
+	/* What answers now may have been asked before the hint. */
+	if (p->hinted)
+		;
+	else if (interval == 0)
+		p->check_due = MSTIME_NEVER;
+	else if (!p->announce_deaf || p->mapper != MAPPER_PCP || p->check_due == MSTIME_NEVER)
+		p->check_due = now + interval;
 	/* NAT-PMP's map replies carry no address: it is asked along with them, not too often. */
 	if (interval == 0)
 		interval = MINUTE;
@@ -333,6 +339,21 @@ static void not_spoken(struct mapping *m, mstime now)
 		mapping_unanswered(m, now);
 }
 
+static void contact_redirect(struct path *p, mstime now, enum mapper spoken)
+{
+	struct contact *c = &p->contact;
+	unsigned to = dialect(spoken);
+
+	if (c->first == spoken)
+		return; /* once: a hundred copies are one hint */
+	c->first = spoken;
+	/* Late in the day one question is enough. */
+	c->sends[to] = now - p->silent_since < 10 * MINUTE ? 0 : 9;
+	c->wait[to] = 0;
+	c->next[to] = now;
+	c->next[1 - to] = now + MINUTE;
+}
+
 /*
  * RFC 6887 section 9, RFC 6886 section 1.1: the version error names no request, so it is the
  * gateway's, once, and not each mapping's (Q-035). `spoken` is the protocol it offers instead.
@@ -350,17 +371,23 @@ void path_version_error(struct path *p, mstime now, enum mapper spoken, uint32_t
 		if (m != NULL)
 			not_spoken(m, now);
 	}
+	/* Anybody can forge it: it directs the next question, it does not prove that the gateway
+	 * is there. */
+	if (possible && !p->answered) {
+		contact_redirect(p, now, spoken);
+		return;
+	}
+	if (!p->outage)
+		alive(p, now);
+	p->not_before = now;
 	if (p->mapper == spoken && possible) {
-		alive(p, now); /* the answer to a polite second question */
-		if (p->state != GATEWAY_READY)
-			path_enter(p, now, GATEWAY_READY);
+		/* The answer to a polite second question. */
 		if (spoken == MAPPER_NATPMP)
 			plan_pcp(p, now);
 		else if (!path_needs_address(p, now))
 			p->address_due = MSTIME_NEVER;
 		return;
 	}
-	alive(p, now);
 	if (possible && switch_mapper(p, now, spoken))
 		return;
 	p->problem = (struct problem){ TROUBLE_UNSUPPORTED, refused, 0 };
@@ -408,11 +435,18 @@ void path_hint(struct path *p, mstime now)
 		return;
 	}
 	if (p->announce_deaf && p->mapper == MAPPER_PCP) {
-		struct mapping *m = TAILQ_FIRST(&p->mappings);
+		struct mapping *m;
 
-		mapping_suspect(m, now, at); /* its renewal asks as well */
-	} else if (p->check_due > at) {
-		p->check_due = at;
+		/* A renewal asks as well. */
+		TAILQ_FOREACH (m, &p->mappings, of_path)
+			if (m->unit != NULL && m->state == MAPPING_ACTIVE)
+				break;
+		if (m != NULL)
+			mapping_suspect(m, now, at);
+	} else {
+		p->hinted = true;
+		if (p->check_due > at)
+			p->check_due = at;
 	}
 	if (p->outage) {
 		p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };

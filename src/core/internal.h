@@ -113,6 +113,7 @@ struct exchange {
 
 /* Two series of questions to a gateway that has never answered: one for each protocol. */
 struct contact {
+	enum mapper first; /* whom a version error recommended; MAPPER_NONE: as configured */
 	unsigned sends[2]; /* index: dialect() */
 	mstime wait[2], next[2];
 	bool refused;	  /* by ICMP, the last question */
@@ -140,6 +141,7 @@ struct path {
 	bool answered;	      /* ever, the state file counts */
 	bool pcp_spoken;      /* PCP was, since the last reboot */
 	bool announce_works;  /* PCP ANNOUNCE was answered here */
+	uint8_t announce_misses;
 	bool announce_deaf;   /* it never is, though MAP is */
 	uint8_t address_misses; /* bursts for the address in a row */
 	mstime pcp_again;     /* NAT-PMP is spoken, but PCP preferred: next try */
@@ -161,6 +163,7 @@ struct path {
 	mstime not_before;   /* the next probe */
 
 	mstime check_due;   /* ask for epoch (and address) */
+	bool hinted;	    /* an announcement is to be checked */
 	mstime checked;	    /* last check that a hint caused; -1: never */
 	mstime address_due; /* NAT-PMP: ask for the address */
 	mstime address_at;  /* last answer; -1: never */

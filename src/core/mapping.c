@@ -184,14 +184,15 @@ static bool other_port(const struct mapping *m, const struct answer *a)
 }
 
 /* The lease is believed from the first transmission on, but the gateway may count from its answer:
- * half of that must have passed, too. */
-static mstime first_renewal(struct mapping *m, mstime now)
+ * half of that must have passed, too, unless max-renew-interval says sooner. */
+static void not_before_half(struct mapping *m, mstime now)
 {
 	mstime half = (mstime)m->lifetime * MSTIME_SECOND / 2;
 	mstime ceiling = (mstime)m->path->engine->settings.max_renew_interval * MSTIME_SECOND;
-	mstime due = renewal_due(m), soonest = now + (half < ceiling ? half : ceiling);
+	mstime soonest = now + (half < ceiling ? half : ceiling);
 
-	return due < soonest && soonest < m->expires ? soonest : due;
+	if (m->state == MAPPING_ACTIVE && m->due < soonest && soonest < m->expires)
+		m->due = soonest;
 }
 
 static void grant(struct mapping *m, mstime now, const struct answer *a)
@@ -205,8 +206,10 @@ static void grant(struct mapping *m, mstime now, const struct answer *a)
 
 	/* A second copy of the last answer says nothing new; counted from now it would make the
 	 * lease seem longer than it is. */
-	if (late && same)
+	if (late && same) {
+		not_before_half(m, now);
 		return;
+	}
 	same &= had;
 	m->granted = solicited || late ? m->before : now;
 	m->lifetime = a->lifetime < LIFETIME_CAP ? a->lifetime : LIFETIME_CAP;
@@ -230,7 +233,8 @@ static void grant(struct mapping *m, mstime now, const struct answer *a)
 	if (m->expires <= now)
 		mapping_enter(m, now, MAPPING_REQUESTING, m->asked + RENEW_GAP);
 	else
-		mapping_enter(m, now, MAPPING_ACTIVE, first_renewal(m, now));
+		mapping_enter(m, now, MAPPING_ACTIVE, renewal_due(m));
+	not_before_half(m, now);
 }
 
 /* Deleting: any answer ends the attempt (Q-062: 2 and 8 mean "not ours" and "gone"), but a late

@@ -96,7 +96,7 @@ print_cell(const char *text, FILE *to)
 void
 table_print(const struct table *t, bool colour, FILE *to)
 {
-	size_t widths[TABLE_COLUMNS] = { 0 };
+	size_t widths[TABLE_COLUMNS] = { 0 }, gap = 0;
 
 	for (size_t i = 0; i < t->n; i++) {
 		size_t width = t->cells[i].text != NULL ? strlen(t->cells[i].text) : 0;
@@ -106,18 +106,18 @@ table_print(const struct table *t, bool colour, FILE *to)
 	}
 	for (size_t i = 0; i < t->n; i++) {
 		const struct cell *c = &t->cells[i];
+		const char *text = c->text != NULL ? c->text : "";
 		const char *begin = colour ? begin_colour(c->colour) : NULL;
-		bool last = (i + 1) % t->columns == 0;
-		size_t n;
 
+		/* The gap belongs to what follows: no line ends in blanks. */
+		if (*text != '\0' && i % t->columns != 0)
+			fprintf(to, "%*s", (int)gap, "");
 		if (begin != NULL)
 			fputs(begin, to);
-		n = print_cell(c->text != NULL ? c->text : "", to);
+		gap = widths[i % t->columns] - print_cell(text, to) + 2;
 		if (begin != NULL)
 			fputs("\033[0m", to);
-		if (last)
+		if ((i + 1) % t->columns == 0)
 			fputc('\n', to);
-		else
-			fprintf(to, "%*s", (int)(widths[i % t->columns] - n + 2), "");
 	}
 }

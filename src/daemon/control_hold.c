@@ -44,8 +44,7 @@ hold_end(struct control *c, struct session *s)
 {
 	mstime now = loop_now(c->loop);
 
-	log_info(
-	    "%s: no longer held by uid %lu", s->name, (unsigned long)varlink_peer_uid(s->call));
+	log_info("%s: no longer held by uid %lu", s->name, (unsigned long)s->uid);
 	if (s->is_adhoc)
 		engine_unwant(c->engine, now, s->name);
 	else

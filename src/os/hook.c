@@ -182,17 +182,17 @@ reset_signals(void)
 static _Noreturn void
 child_main(int output, char *const argv[], char *const env[])
 {
-	int null;
-
 	(void)setpgid(0, 0);
-	output = fcntl(output, F_DUPFD, STDERR_FILENO + 1);
-	null = open("/dev/null", O_RDONLY);
-	if (output < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 ||
-	    dup2(output, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0)
+	/* No descriptor is needed beyond those that are there: there may be none. */
+	if (dup2(output, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0 ||
+	    fcntl(STDOUT_FILENO, F_SETFD, 0) != 0 || fcntl(STDERR_FILENO, F_SETFD, 0) != 0)
 		_exit(127);
 	if (syscall(SYS_close_range, (unsigned)STDERR_FILENO + 1, ~0U, 0U) != 0)
 		for (int fd = STDERR_FILENO + 1; fd < 1024; fd++)
 			close(fd);
+	close(STDIN_FILENO);
+	if (open("/dev/null", O_RDONLY) != STDIN_FILENO)
+		_exit(127);
 	umask(022);
 	if (chdir("/") != 0)
 		_exit(127);

@@ -117,6 +117,14 @@ class Daemon:
         return self.lab.until(lambda: self.events(name, since=since) or self.died(), seconds,
                               "event " + name)[0][0]
 
+    def published(self, name):
+        """What the env file of a forward says, without PORTLEASE_; {} when there is none."""
+        try:
+            with open(os.path.join(self.runtime, "forwards", name + ".env")) as f:
+                return dict(re.findall(r'^PORTLEASE_(\w+)="?(.*?)"?$', f.read(), re.M))
+        except FileNotFoundError:
+            return {}
+
     def died(self):
         if not self.process.running():
             raise Failure("the daemon ended with status %s" % self.process.child.returncode)

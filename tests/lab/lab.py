@@ -100,6 +100,7 @@ class Process:
         self.name = os.path.basename(argv[0])
         self.lines = []
         self.text = b""
+        self.all_read = False
         self.started = now()
         self.child = subprocess.Popen(
             wrapped + argv, env=env, cwd="/", close_fds=True, start_new_session=True,
@@ -118,6 +119,7 @@ class Process:
             return
         if not data:
             self.lab.pump.forget(self.output)
+            self.all_read = True
             return
         stamp = now()
         whole = (self.text + data).split(b"\n")
@@ -151,7 +153,9 @@ class Process:
         """Waits for the end; returns (exit status, how long it took)."""
         begin = now()
         self.lab.until(lambda: not self.running(), seconds, "%s to end" % self.name, step=0.005)
-        return self.child.returncode, now() - begin
+        took = now() - begin
+        self.lab.until(lambda: self.all_read, 5, "the last output of " + self.name, step=0.005)
+        return self.child.returncode, took
 
     def close(self):
         for number, seconds in ((signal.SIGTERM, 4.0), (signal.SIGKILL, 2.0)):

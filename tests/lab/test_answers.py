@@ -28,6 +28,8 @@ def another_port_is_a_success(t, mapper):
     expect(mapped - reply.time < 0.2 + MARGIN, "published %.2f s after the reply" % (
         mapped - reply.time))
     expect(daemon.process.find(r"\b%d\b" % granted), "the log does not name port %d" % granted)
+    published = daemon.published("tcp-5300").get("EXTERNAL_PORT")
+    expect(published == str(granted), "published: %s, granted: %d" % (published, granted))
     asked = now()
     daemon.renew()
     t.until(lambda: home.wire.requests(asked, "map"), 3, "a renewal")
@@ -177,10 +179,12 @@ def no_external_address_yet(t, mapper):
     """S-19: 0.0.0.0 is never published; the real address is, within 35 s."""
     home, gateway, daemon = asking(t, mapper, {"external": "0.0.0.0"}, ready_timeout=2)
     t.elapse(5)
-    expect(not daemon.events("mapped") or "0.0.0.0" not in daemon.status(), "0.0.0.0 is published")
+    expect(not daemon.published("tcp-8000").get("EXTERNAL_ADDRESS"), "an address is published")
     gateway.set(external="8.8.4.4")
     t.until(lambda: daemon.status().endswith("external 8.8.4.4"), 35 + MARGIN,
             "the real address in the status")
+    t.until(lambda: daemon.published("tcp-8000").get("EXTERNAL_ADDRESS") == "8.8.4.4", 2,
+            "the real address in the env file")
     expect(not daemon.process.find(r"mapped.*0\.0\.0\.0:"), "0.0.0.0 was published")
 
 

@@ -249,6 +249,36 @@ def nothing_to_do_is_ready_at_once(t):
     expect(not home.wire.requests(), "packets to a gateway that no forward uses")
 
 
+HOOK = """#!/bin/sh
+echo "$PORTLEASE_EVENT $PORTLEASE_FORWARD $PORTLEASE_EXTERNAL_ADDRESS:$PORTLEASE_EXTERNAL_PORT" >>%s
+"""
+
+
+@test(seconds=8)
+def hooks_are_told(t):
+    home = t.home()
+    gateway = t.fakegw(home, grant=3600)
+    told, program = os.path.join(t.lab.own_folder("hook"), "told"), t.lab.path("hook.sh")
+    with open(program, "w") as f:
+        f.write(HOOK % told)
+    os.chmod(program, 0o755)
+    daemon = t.daemon(home, config(forward(8000, 18000, name="web"), mappers="{pcp}",
+                                   on_change='{"%s"}' % program))
+
+    def heard():
+        return open(told).read().splitlines() if os.path.exists(told) else []
+
+    wanted = ["mapped web 203.0.113.7:18000"]
+    t.until(lambda: heard() == wanted, 3, "the hook to hear of the mapping")
+    gateway.set(external="203.0.113.8")
+    daemon.renew()
+    wanted.append("changed web 203.0.113.8:18000")
+    t.until(lambda: heard() == wanted, 3, "the hook to hear of the new address")
+    daemon.stop()
+    expect([line.split()[0] for line in heard()] == ["mapped", "changed", "released"],
+           "the hook heard %s" % heard())
+
+
 # ---- what it costs ------------------------------------------------------------------------------
 
 def switches(pid):

@@ -123,12 +123,14 @@ def refusals_are_lost_packets(t, mapper):
 def lost_when_the_lease_ends(t, mapper):
     """S-12: not before, and not much later."""
     home, gateway, daemon = holding(t, mapper, [forward(8000, 18000)], 10)
+    t.until(lambda: daemon.published("tcp-8000"), 2, "the env file")
     gateway.set(silence="on")
     granted = max(d.time for d in home.wire.replies(kind="map"))
     stamp = daemon.wait_event("lost", 15)
     age = stamp - granted
     expect(9.0 <= age <= 11.0 + MARGIN, "lost %.2f s after a grant of 10 s" % age)
     t.until(lambda: daemon.status().startswith("0 of 1 "), 2, "status 0 of 1")
+    t.until(lambda: not daemon.published("tcp-8000"), 2, "the env file to go")
 
 
 @test(seconds=15, each=MAPPERS)

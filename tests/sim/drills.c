@@ -70,6 +70,7 @@ well(struct sim *s)
 {
 	char why[160];
 
+	oracle_look(s);
 	for (unsigned i = 0; i < SLOTS; i++)
 		if (s->slots[i].used &&
 		    (s->now <= s->slots[i].excused || !oracle_is_up(s, i, why, sizeof why)))
@@ -82,6 +83,7 @@ must_be_up(struct sim *s, const char *after)
 {
 	char why[160];
 
+	oracle_look(s);
 	for (unsigned i = 0; i < SLOTS; i++)
 		if (s->slots[i].used && s->now > s->slots[i].excused &&
 		    !oracle_is_up(s, i, why, sizeof why))

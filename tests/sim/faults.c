@@ -312,10 +312,10 @@ forged_datagram(struct sim *s, struct path *p)
 	}
 	sim_log(s, "forged", p->number, o, n);
 	oracle_answered(s, p, o, n);
-	if (!accepted) {
-		*p = before;
-		s->knew[p->box] = knew;
-	}
+	/* it may have answered what is outstanding, but nobody was heard */
+	*p = before;
+	p->last_answered |= accepted;
+	s->knew[p->box] = knew;
 	engine_datagram(s->engine, s->now, p->number, o, n);
 	sim_after_input(s);
 }
@@ -461,9 +461,9 @@ recovered_by(struct sim *s, unsigned slot)
 	if (!p->heard && !s->knew[g->box])
 		wait += 20 * MINUTE;
 	else if (silence > 69 * MINUTE)
-		wait += 1130 * MSTIME_SECOND;
+		wait += 2 * 1130 * MSTIME_SECOND; /* each fourth probe is in the other protocol */
 	else if (silence > 9 * MINUTE)
-		wait += 30 * MSTIME_SECOND;
+		wait += 2 * 30 * MSTIME_SECOND;
 	if (g->unnoticed) {
 		mstime most = 0;
 		for (unsigned i = 0; i < s->n_wants; i++) {

@@ -134,6 +134,14 @@ struct track {
 	unsigned burst;
 };
 
+/* What the engine says of one mapping, as the oracles need it. */
+struct view {
+	enum mapping_state state;
+	bool known, has_external;
+	uint16_t external_port;
+	struct netaddr external;
+};
+
 struct told {
 	bool up, failed;
 	bool has_external;
@@ -214,6 +222,7 @@ struct sim {
 
 	/* oracles */
 	struct track tracks[TRACKS];
+	struct view views[TRACKS];
 	struct grant *grants;
 	size_t n_grants, grants_room;
 	uint32_t addresses[BOXES][16]; /* ever told as external */
@@ -282,6 +291,8 @@ void oracle_event(struct sim *, const struct engine_event *);
 void oracle_lease_end(struct sim *, const struct event *);
 void oracle_restart(struct sim *);
 void oracle_network_event(struct sim *, struct path *);
+/* Asks the engine for all statuses; oracle_is_up() looks at these. */
+void oracle_look(struct sim *);
 /* Everything wanted of this slot is at the gateway and active, rightly known. */
 bool oracle_is_up(struct sim *, unsigned slot, char *why, size_t n);
 /* Statuses are honest; told events agree. */

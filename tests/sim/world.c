@@ -45,10 +45,14 @@ static void
 stir(struct sim *s, const void *bytes, size_t n)
 {
 	const uint8_t *p = bytes;
-	uint64_t h = s->hash;
+	uint64_t h = s->hash, word;
 
-	while (n--)
-		h = (h ^ *p++) * 1099511628211ULL;
+	for (; n; n -= n < 8 ? n : 8, p += 8) {
+		word = 0;
+		memcpy(&word, p, n < 8 ? n : 8);
+		h = (h ^ word) * 0x9e3779b97f4a7c15ULL;
+		h ^= h >> 29;
+	}
 	s->hash = h;
 }
 
@@ -175,6 +179,14 @@ sim_after_input(struct sim *s)
 
 /* ---- the run ---------------------------------------------------------------------------- */
 
+static mstime
+audit_gap(const struct sim *s)
+{
+	if (!s->calm)
+		return 3 * MINUTE;
+	return s->now - s->calm_since < 5 * MINUTE ? 10 * MSTIME_SECOND : MINUTE;
+}
+
 static void
 happen(struct sim *s, const struct event *e)
 {
@@ -202,7 +214,7 @@ happen(struct sim *s, const struct event *e)
 		break;
 	case H_AUDIT:
 		oracle_audit(s);
-		sim_schedule(s, s->now + (s->calm ? 20 * MSTIME_SECOND : 3 * MINUTE), H_AUDIT, 0);
+		sim_schedule(s, s->now + audit_gap(s), H_AUDIT, 0);
 		break;
 	case H_LINK_UP:
 		fault_link_up(s, e->what);

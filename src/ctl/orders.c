@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: ISC */
+#include "config.h"
+
+#include "ctl/ctl.h"
+
+#include <string.h>
+
+/* Commands that are one call. */
+
+static int
+ask(const struct ctl *ctl, const char *method, json_t *parameters, const char *wish,
+    struct client_reply *reply)
+{
+	int status = client_ask(ctl, method, parameters, wish, reply);
+
+	if (status == CTL_DONE && ctl->json) {
+		json_dumpf(reply->parameters, stdout, JSON_INDENT(2));
+		putchar('\n');
+	}
+	return status;
+}
+
+int
+ctl_renew(const struct ctl *ctl)
+{
+	struct client_reply reply;
+	int status = ask(ctl, "Renew", client_names(ctl), "renew", &reply);
+	long n = 0;
+
+	if (status != CTL_DONE)
+		return status;
+	(void)row_number(reply.parameters, "mappings", &n);
+	if (!ctl->json && n == 0)
+		puts("Nothing to renew: no mapping, or the last renewal was less than 10 s ago.");
+	else if (!ctl->json)
+		printf("Renewing %ld %s.\n", n, n == 1 ? "mapping" : "mappings");
+	json_decref(reply.message);
+	return CTL_DONE;
+}
+
+int
+ctl_reload(const struct ctl *ctl)
+{
+	struct client_reply reply;
+	int status = ask(ctl, "Reload", NULL, "reload the configuration", &reply);
+	long added = 0, changed = 0, removed = 0, unchanged = 0;
+
+	if (status != CTL_DONE)
+		return status;
+	(void)row_number(reply.parameters, "added", &added);
+	(void)row_number(reply.parameters, "changed", &changed);
+	(void)row_number(reply.parameters, "removed", &removed);
+	(void)row_number(reply.parameters, "unchanged", &unchanged);
+	if (!ctl->json)
+		printf("Reloaded: %ld forwards added, %ld changed, %ld removed, %ld unchanged.\n",
+		    added, changed, removed, unchanged);
+	json_decref(reply.message);
+	return CTL_DONE;
+}
+
+int
+ctl_metrics(const struct ctl *ctl)
+{
+	struct client_reply reply;
+	int status = ask(ctl, "GetMetrics", NULL, "print metrics", &reply);
+	const char *text;
+
+	if (status != CTL_DONE)
+		return status;
+	text = row_text(reply.parameters, "text");
+	if (!ctl->json && text != NULL)
+		fputs(text, stdout);
+	json_decref(reply.message);
+	return CTL_DONE;
+}
