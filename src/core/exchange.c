@@ -40,6 +40,11 @@ static mstime earlier(mstime a, mstime b)
 	return a < b ? a : b;
 }
 
+static mstime later(mstime a, mstime b)
+{
+	return a > b ? a : b;
+}
+
 /* ---- pace --------------------------------------------------------------------------------- */
 
 static mstime pace_at(const struct engine *e)
@@ -116,7 +121,7 @@ static struct mapping *probe_mapping(struct path *p, mstime now)
 		bool patient = m->maker == MAPPER_PCP && mapping_leased(m, now) && !m->suspect;
 
 		if (m->unit == NULL || m->tries == 0 || m->state == MAPPING_FAILED
-		    || (patient && p->announce_works))
+		    || (patient && !p->announce_deaf))
 			continue;
 		if (best == NULL || m->asked < best->asked)
 			best = m;
@@ -184,16 +189,20 @@ static bool next_job(struct path *p, mstime now, struct job *job)
 	return true;
 }
 
-/* A NAT-PMP renewal at 3/4 or 9/10 of its lease is a burst even amid an outage. */
-static struct mapping *burst_mapping(const struct path *p)
+/* A renewal in its own time goes before a question, and before the next probe of an outage: a
+ * NAT-PMP burst at 3/4 or 9/10 of the lease, the one packet of a PCP window. */
+static struct mapping *urgent_mapping(const struct path *p)
 {
+	const struct exchange *x = &p->exchange;
 	struct mapping *m, *best = NULL;
+	bool question = x->kind == EXCHANGE_ANNOUNCE || x->kind == EXCHANGE_ADDRESS;
 
-	if (!p->outage || (p->exchange.kind != EXCHANGE_NONE && !p->exchange.probe))
+	if (!(question || x->probe || (p->outage && x->kind == EXCHANGE_NONE)))
 		return NULL;
 	TAILQ_FOREACH (m, &p->mappings, of_path)
-		if (m->state == MAPPING_ACTIVE && m->maker == MAPPER_NATPMP && !m->suspect
-		    && m->due != MSTIME_NEVER && (best == NULL || m->due < best->due))
+		if (m->state == MAPPING_ACTIVE && !m->suspect && m->due != MSTIME_NEVER
+		    && (p->outage || m->maker == MAPPER_PCP)
+		    && (best == NULL || mapping_next(m) < mapping_next(best)))
 			best = m;
 	return best;
 }
@@ -341,7 +350,8 @@ static void give_up(struct path *p, mstime now)
 	if (x.mapping != NULL) {
 		if (x.mapping->state == MAPPING_RELEASING) {
 			ghost_free(x.mapping);
-			outage_begins(p, x.last);
+			if (!p->outage)
+				outage_begins(p, x.last);
 			return;
 		}
 		mapping_unanswered(x.mapping, now);
@@ -355,7 +365,8 @@ static void give_up(struct path *p, mstime now)
 			p->check_due = now + 3 * MSTIME_SECOND;
 		return;
 	}
-	outage_begins(p, x.last);
+	if (!p->outage)
+		outage_begins(p, x.last);
 }
 
 static void expired(struct path *p, mstime now)
@@ -498,7 +509,7 @@ static void contact_refused(struct path *p, mstime now)
 	enum mapper first = contact_first(p);
 	bool long_ago = now - p->silent_since >= 10 * 60 * MSTIME_SECOND;
 	unsigned step;
-	mstime gap = long_ago	  ? 12 * 60 * MSTIME_SECOND
+	mstime gap = long_ago	  ? 15 * 60 * MSTIME_SECOND
 	    : c->refusals < 3 ? RENEW_GAP << c->refusals
 			      : 30 * MSTIME_SECOND;
 
@@ -553,14 +564,27 @@ void exchange_refused(struct path *p, mstime now, enum unreachable what)
 
 /* ---- the heart ------------------------------------------------------------------------------ */
 
+static void preempt(struct path *p, mstime now)
+{
+	struct exchange *x = &p->exchange;
+
+	if (x->probe)
+		p->not_before = x->deadline;
+	else if (x->kind == EXCHANGE_ADDRESS)
+		p->address_due = now;
+	else if (x->kind == EXCHANGE_ANNOUNCE && x->mapper == p->mapper)
+		p->check_due = now;
+	*x = (struct exchange){ .kind = EXCHANGE_NONE };
+}
+
 void path_work(struct path *p, mstime now, bool answered)
 {
 	struct exchange *x = &p->exchange;
 
 	/* Bounded: every round sends, or ends something. */
 	for (unsigned round = 0; round < 100 && p->present && path_wanted(p); round++) {
-		struct mapping *urgent = burst_mapping(p);
-		bool burst = urgent != NULL && urgent->due <= now;
+		struct mapping *urgent = urgent_mapping(p);
+		bool burst = urgent != NULL && mapping_next(urgent) <= now;
 		struct job job;
 
 		if (p->engine->stopping && now >= last_call(p->engine) && !p->flushing)
@@ -569,8 +593,8 @@ void path_work(struct path *p, mstime now, bool answered)
 			flush(p, now);
 			return;
 		}
-		if (x->kind != EXCHANGE_NONE && x->probe && burst)
-			*x = (struct exchange){ .kind = EXCHANGE_NONE };
+		if (x->kind != EXCHANGE_NONE && burst && now >= quiet_until(p))
+			preempt(p, now);
 		if (x->kind != EXCHANGE_NONE) {
 			if (now < x->deadline || !(answered || paced(p->engine, now)))
 				return;
@@ -623,7 +647,7 @@ static mstime queue_next(const struct path *p)
 mstime path_next(const struct path *p)
 {
 	const struct exchange *x = &p->exchange;
-	const struct mapping *urgent = burst_mapping(p);
+	const struct mapping *urgent = urgent_mapping(p);
 	mstime t;
 
 	if (!p->present || !path_wanted(p))
@@ -639,11 +663,11 @@ mstime path_next(const struct path *p)
 		t = contact_next(p);
 	else
 		t = queue_next(p);
+	if (p->answered && x->kind == EXCHANGE_NONE)
+		t = later(t, quiet_until(p));
 	if (urgent != NULL)
-		t = earlier(t, urgent->due);
+		t = earlier(t, later(mapping_next(urgent), quiet_until(p)));
 	if (t == MSTIME_NEVER)
 		return t;
-	if (p->answered && x->kind == EXCHANGE_NONE && t < quiet_until(p))
-		t = quiet_until(p);
 	return t < pace_at(p->engine) ? pace_at(p->engine) : t;
 }

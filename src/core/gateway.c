@@ -323,14 +323,15 @@ void path_address(struct path *p, mstime now, bool ok, const struct netaddr *add
 }
 
 /* The protocol that made this lease is not spoken any more, or so it seems. A lease of a gateway
- * that has rebooted is gone with it; any other is believed until it ends. */
+ * that has rebooted is gone with it, and so is NAT-PMP's where PCP is known to be spoken; any other
+ * is believed until it ends. */
 static void not_spoken(struct mapping *m, mstime now)
 {
 	if (m->unit == NULL) {
 		ghost_free(m);
 		return;
 	}
-	if (m->suspect)
+	if (m->suspect || (m->maker == MAPPER_NATPMP && m->path->pcp_spoken))
 		m->expires = 0;
 	mapping_age(m, now);
 	if (!mapping_leased(m, now))
@@ -347,10 +348,12 @@ static void contact_redirect(struct path *p, mstime now, enum mapper spoken)
 	if (c->first == spoken)
 		return; /* once: a hundred copies are one hint */
 	c->first = spoken;
-	/* Late in the day one question is enough. */
-	c->sends[to] = now - p->silent_since < 10 * MINUTE ? 0 : 9;
-	c->wait[to] = 0;
 	c->next[to] = now;
+	/* Late in the day one question is enough. */
+	if (now - p->silent_since >= 10 * MINUTE)
+		return;
+	c->sends[to] = 0;
+	c->wait[to] = 0;
 	c->next[1 - to] = now + MINUTE;
 }
 

@@ -116,6 +116,9 @@ mstime mapping_next(const struct mapping *m)
 
 	if (m->expires == 0 && m->state == MAPPING_REQUESTING && due < m->path->hold_until)
 		due = m->path->hold_until;
+	/* As the probe of an outage it may have been asked for out of turn. */
+	if (m->state == MAPPING_ACTIVE && !m->suspect && m->tries > 0 && due < m->asked + RENEW_GAP)
+		due = m->asked + RENEW_GAP;
 	return due;
 }
 

@@ -284,7 +284,7 @@ static void pcp_input(struct path *p, mstime now, const void *bytes, size_t n)
 		return;
 	case PCP_FRAGMENT:
 		/* A PCP server's answer to NAT-PMP, cut to the size of the question. */
-		if (p->asked[dialect(MAPPER_NATPMP)] && p->mapper != MAPPER_PCP)
+		if (natpmp_outstanding(p))
 			path_version_error(p, now, MAPPER_PCP, 0);
 		return;
 	case PCP_OTHER_VERSION:

@@ -81,8 +81,10 @@ mstime contact_wait(enum mapper mapper, bool on_link, unsigned n, mstime previou
 {
 	mstime wait;
 
+	/* The ninth is waited for like the others; what follows is another attempt. */
 	if (mapper != MAPPER_PCP)
-		return n <= NATPMP_SENDS ? FIRST_WAIT << (n - 1) : NATPMP_REST;
+		return (n <= NATPMP_SENDS ? FIRST_WAIT << (n - 1) : 0)
+		    + (n >= NATPMP_SENDS ? NATPMP_REST : 0);
 	if (n == 1)
 		wait = on_link ? FIRST_WAIT : PCP_IRT;
 	else if (previous < PCP_IRT / 2)

@@ -3,6 +3,7 @@
 #include "stage.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Outages and the end. Even variants PCP, odd NAT-PMP. */
@@ -106,6 +107,40 @@ firewall(struct stage *st, int variant)
 	EXPECT(st, stage_wait(st, 5000, well), "not back in 5 s");
 	EXPECT(st, stage_count(st, variant % 2 ? PCP_REQUEST : NATPMP_REQUEST, 0, 0, st->now) == 0,
 	    "the protocol was changed for a firewall");
+}
+
+/* A dozen gateways, none of which answers: 20 packets at once, then 4 a second. */
+static void
+many_gateways(struct stage *st, int variant)
+{
+	(void)variant;
+	st->mute = true;
+	stage_start(st);
+	for (uint32_t i = 0; i < 12; i++) {
+		char name[16];
+		struct gateway_spec g = st->gateway;
+		struct forward_spec f = stage_spec((uint16_t)(5000 + i), PROTOCOL_TCP, 3600);
+		struct path_info p = { .gateway = name,
+			.family = FAMILY_IPV4,
+			.ifindex = 10 + i,
+			.interface = "wg",
+			.address = gw_netaddr(0x0a020001 + i * 256),
+			.local = gw_netaddr(0x0a020002 + i * 256),
+			.on_link = true };
+
+		snprintf(name, sizeof name, "g%u", (unsigned)i);
+		g.name = f.name = f.gateway = name;
+		EXPECT(st, !engine_gateway(st->engine, st->now, &g), "out of memory");
+		stage_want(st, &f);
+		EXPECT(st, !engine_path_up(st->engine, st->now, i + 1, &p), "no path");
+	}
+	stage_run(st, 30 * MSTIME_SECOND);
+	EXPECT(st, st->n_sent >= 60, "only %zu packets in 30 s", st->n_sent);
+	for (size_t i = 41; i < st->n_sent; i++)
+		EXPECT(st, st->sent[i].at - st->sent[i - 41].at >= 5000,
+		    "42 packets in %lld ms, at second %lld",
+		    (long long)(st->sent[i].at - st->sent[i - 41].at),
+		    (long long)(st->sent[i].at - st->begin) / 1000);
 }
 
 /* ---- S-20: the end ---------------------------------------------------------------------- */
@@ -219,6 +254,7 @@ const struct directed directed_silence[] = {
 	{ "an outage", outage, 16 },
 	{ "the pace of an outage", pace, 2 },
 	{ "this host's firewall", firewall, 2 },
+	{ "many silent gateways", many_gateways, 1 },
 	{ NULL, NULL, 0 },
 };
 
