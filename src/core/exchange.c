@@ -388,6 +388,17 @@ static void expired(struct path *p, mstime now)
 		transmit(p, now);
 }
 
+void exchange_calm(struct path *p)
+{
+	struct exchange *x = &p->exchange;
+
+	if (!x->probe)
+		return;
+	x->probe = false;
+	x->wait = contact_wait(x->mapper, p->on_link, 1, 0, engine_random(p->engine));
+	x->deadline = x->last + x->wait;
+}
+
 void exchange_done(struct path *p, mstime now)
 {
 	struct exchange *x = &p->exchange;
@@ -472,6 +483,7 @@ static void contact_send(struct path *p, mstime now, enum mapper mapper, bool fi
 	unsigned d = dialect(mapper);
 
 	c->sends[d]++;
+	c->last[d] = now;
 	(void)send_one(p, now, kind, mapper, m);
 	c->next[d] = now + contact_gap(p, mapper, alone);
 }
@@ -496,6 +508,8 @@ static void contact_work(struct path *p, mstime now)
 		/* Silence to two packets: perhaps it drops what it does not know. */
 		if (second != MAPPER_NONE && c->sends[dialect(first)] >= 2
 		    && c->next[dialect(second)] == MSTIME_NEVER)
+			c->next[dialect(second)] = now + PACE_GAP;
+		if (c->next[dialect(second)] <= now)
 			c->next[dialect(second)] = now + PACE_GAP;
 	}
 	if (second != MAPPER_NONE && c->next[dialect(second)] <= now && paced(p->engine, now))

@@ -235,8 +235,7 @@ static void alive(struct path *p, mstime now)
 		if (p->address_due != MSTIME_NEVER)
 			p->address_due = now;
 	}
-	if (p->exchange.probe)
-		p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
+	exchange_calm(p);
 	p->engine->unsaved |= first;
 	p->answered = true;
 	p->heard = now;
@@ -348,7 +347,7 @@ static void contact_redirect(struct path *p, mstime now, enum mapper spoken)
 	if (c->first == spoken)
 		return; /* once: a hundred copies are one hint */
 	c->first = spoken;
-	c->next[to] = now;
+	c->next[to] = c->sends[to] > 0 && now < c->last[to] + 250 ? c->last[to] + 250 : now;
 	/* Late in the day one question is enough. */
 	if (now - p->silent_since >= 10 * MINUTE)
 		return;

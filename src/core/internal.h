@@ -115,7 +115,7 @@ struct exchange {
 struct contact {
 	enum mapper first; /* whom a version error recommended; MAPPER_NONE: as configured */
 	unsigned sends[2]; /* index: dialect() */
-	mstime wait[2], next[2];
+	mstime wait[2], next[2], last[2];
 	bool refused;	  /* by ICMP, the last question */
 	uint8_t refusals; /* in a row */
 };
@@ -291,6 +291,8 @@ mstime path_age_next(const struct path *);
 void path_work(struct path *, mstime now, bool answered);
 mstime path_next(const struct path *);
 void exchange_done(struct path *, mstime now);
+/* The outage is over: a probe that is on its way is an ordinary request. */
+void exchange_calm(struct path *);
 /* From now on every delete that is left goes out once, 2 ms apart. */
 void exchange_flush(struct path *, mstime now);
 void exchange_refused(struct path *, mstime now, enum unreachable);

@@ -242,11 +242,16 @@ look(struct hold *h)
 static void
 too_late(struct hold *h)
 {
-	if (h->ended || h->child != 0 || h->start_by > clock_ms())
+	const char *why = row_text(json_array_get(h->mappings, 0), "last_error");
+
+	if (why == NULL)
+		why = row_text(json_array_get(h->mappings, 0), "state");
+	if (h->ended || h->child != 0 || h->told || h->start_by > clock_ms())
 		return;
-	ctl_complain("not mapped after %d s, so %s was not started; portleasectl status tells why",
+	ctl_complain("not mapped after %d s%s%s%s; portleasectl status tells more",
 	    (h->ctl->has_timeout ? h->ctl->timeout : START_TIMEOUT) / 1000,
-	    h->ctl->command != NULL ? h->ctl->command[0] : "nothing");
+	    h->ctl->command != NULL ? ", so the command was not started" : "",
+	    why != NULL ? ": " : "", why != NULL ? why : "");
 	end(h, own_failure(h, CTL_REFUSED));
 }
 
@@ -314,7 +319,7 @@ next_wait(const struct hold *h)
 
 	if (h->client == NULL && h->again < at)
 		at = h->again;
-	if (h->child == 0 && h->start_by < at)
+	if (h->child == 0 && !h->told && h->start_by < at)
 		at = h->start_by;
 	if (h->active && h->child == 0 && !h->told && h->active_since + ADDRESS_PATIENCE < at)
 		at = h->active_since + ADDRESS_PATIENCE;

@@ -107,10 +107,9 @@ interval(struct stage *st, int variant)
 static void
 windows(struct stage *st, int variant)
 {
-	/* in an outage there is one packet in 4 s, so a window may be left by so much */
 	static const struct {
 		mstime from, to;
-	} window[] = { { 60000, 79300 }, { 90000, 101800 }, { 105000, 113050 } };
+	} window[] = { { 60000, 75000 }, { 90000, 97500 }, { 105000, 108750 } };
 	bool strict = variant >= 10;
 	mstime granted, last;
 	unsigned k;
@@ -131,7 +130,7 @@ windows(struct stage *st, int variant)
 		EXPECT(st, n >= 1 && (!strict || n == 1), "%u renewals in window %u", n, k);
 	}
 	EXPECT(st,
-	    !strict || stage_count(st, MAP_REQUEST, 5000, granted + 1, granted + 105000) == 2,
+	    !strict || stage_count(st, MAP_REQUEST, 5000, granted + 1, granted + 112500) == 3,
 	    "renewals outside of the windows");
 	last = granted;
 	for (k = 1;; k++) {

@@ -314,7 +314,10 @@ forged_datagram(struct sim *s, struct path *p)
 	oracle_answered(s, p, o, n);
 	/* it may have answered what is outstanding, but nobody was heard */
 	*p = before;
-	p->last_answered |= accepted;
+	if (accepted) {
+		p->last_answered = true;
+		oracle_network_event(s, p);
+	}
 	s->knew[p->box] = knew;
 	engine_datagram(s->engine, s->now, p->number, o, n);
 	sim_after_input(s);

@@ -334,6 +334,7 @@ map(struct gw_box *b, mstime now, uint32_t client, const struct gw_request *q,
 		/* NAT-PMP says success and leaves what it did not make */
 		if (e && (pcp || !e->pcp || !b->strict))
 			e->used = false;
+		out->deleted = e && !e->used;
 		return DONE;
 	}
 	out->lifetime = clamp_life(b, q->lifetime);

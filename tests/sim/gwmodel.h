@@ -58,7 +58,7 @@ struct gw_entry {
 
 /* What an answer did. */
 struct gw_outcome {
-	bool granted, refused, address_told;
+	bool granted, deleted, refused, address_told;
 	bool nonce_refused;
 	struct gw_entry lease; /* granted */
 	uint32_t lifetime;

@@ -82,7 +82,7 @@ budget_of_silence(struct sim *s, struct path *p)
 		p->sent_hour = 0;
 	}
 	/* leases that live on have their own windows and bursts (RFC 6887 section 11.2.1) */
-	if (++p->sent_hour > (known ? 8u + 10 * mappings_on(s, p->slot) : 6u))
+	if (++p->sent_hour > (known ? 8u + 16 * mappings_on(s, p->slot) : 6u))
 		sim_fail(s, "%u packets in an hour to a silent gateway", p->sent_hour);
 }
 
@@ -153,7 +153,7 @@ pace_of_mapping(struct sim *s, struct path *p, const struct gw_request *q, struc
 		    (long long)gap, t->result);
 	if (half > ceiling)
 		half = ceiling;
-	if (t->answered && t->result == 0 && s->now < t->granted_at + half - 2 * s->rtt - 20)
+	if (t->answered && t->result == 0 && s->now < t->granted_at + half)
 		sim_fail(s, "port %u renewed %lld ms after a grant of %u s", q->internal,
 		    (long long)(s->now - t->granted_at), t->lifetime);
 }
@@ -201,6 +201,8 @@ map_request(struct sim *s, struct path *p, const struct gw_request *q)
 	if (q->lifetime == 0)
 		return;
 	pace_of_mapping(s, p, q, t);
+	if (t->answered || !t->asked_at)
+		t->first_at = s->now;
 	t->asked_at = s->now;
 	t->answered = false;
 	t->pcp = q->version == 2;
@@ -261,7 +263,7 @@ oracle_answered(struct sim *s, struct path *p, const uint8_t *bytes, size_t n)
 	t->answered = true;
 	t->result = bytes[3];
 	if (t->result == 0 && lifetime) {
-		t->granted_at = s->now;
+		t->granted_at = t->first_at;
 		t->lifetime = lifetime;
 	}
 }

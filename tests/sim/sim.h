@@ -123,7 +123,7 @@ struct grant {
 struct track {
 	unsigned slot;
 	uint32_t local;
-	mstime asked_at;
+	mstime asked_at, first_at; /* the last try, and the first since an answer */
 	bool answered, nonce_known;
 	uint8_t result;
 	uint8_t nonce[12];

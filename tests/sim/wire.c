@@ -71,6 +71,8 @@ wire_at_box(struct sim *s, const struct event *e)
 		return;
 	}
 	n = gw_answer(b, s->now, p->local, e->bytes, e->len, out, &o);
+	if (o.deleted && p->local == s->slots[p->slot].local && !s->releasing)
+		s->slots[p->slot].unnoticed = true; /* perhaps a late one, after the next create */
 	if (o.granted)
 		oracle_granted(s, p->box, &o);
 	if (o.granted || o.address_told)

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""portleasectl and the control socket, from outside.
+usage: run.py --portleased FILE --portleasectl FILE --fakegw FILE [NAME…]
+Ends with "ctl: N passed, N failed"."""
+
+import argparse
+import os
+import sys
+import time
+import traceback
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import test_commands  # noqa: E402
+import test_hold  # noqa: E402
+import test_socket  # noqa: E402
+from harness import Home  # noqa: E402
+
+
+def tests():
+    for module in (test_commands, test_hold, test_socket):
+        for name, function in vars(module).items():
+            if name.startswith("test_") and callable(function):
+                yield name[5:].replace("_", "-"), function
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--portleased", required=True)
+    parser.add_argument("--portleasectl", required=True)
+    parser.add_argument("--fakegw", required=True)
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    for name in ("portleased", "portleasectl", "fakegw"):
+        setattr(options, name, os.path.abspath(getattr(options, name)))
+    passed = failed = 0
+    for name, function in tests():
+        if options.names and name not in options.names:
+            continue
+        if getattr(function, "needs_root", False) and os.geteuid() != 0:
+            print("skip %s: needs root" % name)
+            continue
+        home, good, began = Home(options), False, time.monotonic()
+        try:
+            function(home)
+            good = True
+            home.close(True)
+        except Exception:  # noqa: B902 – whatever went wrong, the next test is to run
+            failed += 1
+            print("FAIL %s" % name)
+            traceback.print_exc(limit=-4, file=sys.stdout)
+            home.close(False)
+        else:
+            passed += 1
+            print("ok   %s %.1f s" % (name, time.monotonic() - began))
+        sys.stdout.flush()
+        del good
+    if passed + failed == 0:
+        failed = 1
+    print("ctl: %d passed, %d failed" % (passed, failed))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

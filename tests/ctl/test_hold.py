@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: ISC
+"""hold: forwards that live as long as somebody wants them."""
+
+import signal
+import socket
+
+from harness import PATIENCE, Varlink, check, same, until
+
+WEB = "web internal-port=8080 external-port=80"
+GAME = "game protocol=udp internal-port=7777 on-demand=yes"
+
+
+def ports(home):
+    return sorted(m["external_port"] for m in home.table())
+
+
+def test_hold_command(home):
+    home.up(WEB, GAME)
+    home.wait_state("web", "active")
+    status, out, err = home.ctl("hold", "game", "--", "sh", "-c", "env | sort; exit 7")
+    same((status, err), (7, ""), "the command's own status")
+    wanted = {"EVENT": "mapped", "FORWARD": "game", "PROTOCOL": "udp", "FAMILY": "ipv4",
+              "INTERNAL_ADDRESS": "127.0.0.1", "INTERNAL_PORT": "7777",
+              "EXTERNAL_ADDRESS": "203.0.113.7", "EXTERNAL_PORT": "7777", "GATEWAY": "g",
+              "GATEWAY_ADDRESS": home.address, "INTERFACE": "lo", "MAPPER": "pcp",
+              "LIFETIME": "3600", "EXTERNAL_CLASS": "public"}
+    got = dict(line.split("=", 1) for line in out.splitlines() if line.startswith("PORTLEASE_"))
+    for key, value in wanted.items():
+        same(got.get("PORTLEASE_" + key), value, key)
+        if key != "EVENT":
+            same(got.get("PORTLEASE_%s_UDP" % key), value, key + "_UDP")
+    check("PATH" in out and "LC_ALL" in out, "the rest of the environment stays")
+    home.wait_state("game", "idle")
+    until(lambda: ports(home) == [80], "release at the gateway")
+
+
+def test_hold_exit_statuses(home):
+    home.up(WEB, GAME)
+    for command, wanted in ((["true"], 0), (["sh", "-c", "kill -9 $$"], 137),
+                            (["/nonexistent/program"], 127), (["/etc/passwd"], 126)):
+        same(home.ctl("hold", "game", "--", *command)[0], wanted, " ".join(command))
+    status, _, err = home.ctl("hold", "web", "--", "true")
+    same(status, 125, "a forward that is not on demand")
+    check("on-demand" in err and len(err.splitlines()) == 1, err)
+    same(home.ctl("hold", "web")[0], 1, "the same without a command")
+
+
+def test_hold_without_gateway(home):
+    home.write(GAME)
+    home.start()
+    status, _, err = home.ctl("hold", "game", "--timeout", "1", "--", "true")
+    same(status, 125, "no lease in time")
+    check(len(err.splitlines()) == 1, err)
+
+
+def test_hold_forwards_signals(home):
+    home.up(GAME)
+    script = "trap 'echo got usr1' USR1; trap 'echo got term; exit 3' TERM; echo ready; " \
+             "while :; do sleep 0.05; done"
+    process = home.ctl_start("hold", "game", "--", "sh", "-c", script)
+    same(process.stdout.readline(), "ready\n", "start")
+    process.send_signal(signal.SIGUSR1)
+    same(process.stdout.readline(), "got usr1\n", "USR1")
+    process.send_signal(signal.SIGTERM)
+    same(process.stdout.readline(), "got term\n", "TERM")
+    same(process.wait(PATIENCE), 3, "exit status")
+
+
+def test_hold_until_a_signal(home):
+    home.up(GAME)
+    path = home.path("notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(path)
+        notify.settimeout(PATIENCE)
+        process = home.ctl_start("hold", "game", environment={"NOTIFY_SOCKET": path})
+        check("READY=1" in notify.recv(4096).decode(), "no READY=1")
+    same(process.stdout.readline(), "203.0.113.7:7777\n", "where it is reached")
+    same(home.rows("game")[0]["state"], "active", "while it is held")
+    process.terminate()
+    same(process.wait(PATIENCE), 0, "exit status")
+    home.wait_state("game", "idle")
+
+
+def test_hold_not_ready_before_it_is_mapped(home):
+    home.write(GAME)
+    home.gateway(silence="on")
+    home.start()
+    process = home.ctl_start("hold", "game", "--", "sh", "-c", "echo $PORTLEASE_EXTERNAL_PORT")
+    until(lambda: home.rows("game")[0]["state"] != "idle", "hold")
+    same(process.poll(), None, "started without a mapping")
+    home.tell("set", "silence", "off")
+    out, _ = process.communicate(timeout=60)
+    same((process.returncode, out), (0, "7777\n"), "the command")
+
+
+def test_hold_natpmp_waits_for_the_address(home):
+    home.up(GAME, gateway={"mode": "nat-pmp"})
+    out = home.ctl("hold", "game", "--", "sh", "-c", "echo $PORTLEASE_EXTERNAL_ADDRESS")[1]
+    same(out, "203.0.113.7\n", "external address")
+
+
+def test_two_holders(home):
+    home.up(GAME)
+    with Varlink(home.socket) as first:
+        first.ask("io.portleased.Hold", {"forward": "game"}, more=True)
+        check(first.next()["continues"], "the first reply comes at once")
+        second = Varlink(home.socket)
+        second.ask("io.portleased.Hold", {"forward": "game"}, more=True)
+        while not second.next()["parameters"]["active"]:
+            pass
+        second.close()
+        until(lambda: home.log().count("no longer held") == 1, "end of the second")
+        same(home.rows("game")[0]["state"], "active", "the first still holds")
+    home.wait_state("game", "idle")
+
+
+def test_hold_hears_of_changes(home):
+    home.up(GAME)
+    with Varlink(home.socket) as v:
+        v.ask("io.portleased.Hold", {"forward": "game"}, more=True)
+        while not v.next()["parameters"]["active"]:
+            pass
+        home.tell("set", "external", "198.51.100.9")
+        home.tell("reboot")
+        while v.next()["parameters"]["mappings"][0]["external_address"] != "198.51.100.9":
+            pass
+        home.write(WEB)
+        same(home.ctl("reload")[0], 0, "reload")
+        answer = v.next()
+        while "error" not in answer:
+            answer = v.next()
+        same(answer["error"], "io.portleased.NoSuchForward", "the forward has gone")
+        same(v.call("io.portleased.Renew")["parameters"]["mappings"] >= 0, True,
+             "the connection is as good as before")
+
+
+def test_ad_hoc(home):
+    home.up(WEB, GAME)
+    home.wait_state("web", "active")
+    script = "echo $PORTLEASE_FORWARD $PORTLEASE_EXTERNAL_PORT_TCP $PORTLEASE_EXTERNAL_PORT_UDP"
+    status, out, err = home.ctl(
+        "hold", "--protocol", "both", "--internal-port", "9000-9001", "--external-port",
+        "9100-9101", "--gateway", "g", "--lifetime", "600", "--", "sh", "-c", script)
+    same((status, err), (0, ""), "hold")
+    name, tcp, udp = out.split()
+    same((tcp, udp), ("9100-9101", "9100-9101"), "ports")
+    check(name.startswith("_"), "a config could have called a forward %s" % name)
+    until(lambda: [m["forward"] for m in home.rows()] == ["web", "game"], "its end")
+    until(lambda: ports(home) == [80], "release at the gateway")
+
+
+def test_ad_hoc_on_a_gateway_that_no_forward_uses(home):
+    home.up()
+    status, out, err = home.ctl("hold", "--internal-port", "9000", "--gateway", "g", "--timeout",
+                                "20", "--", "sh", "-c", "echo $PORTLEASE_EXTERNAL_PORT")
+    same((status, out), (0, "9000\n"), "hold: " + err)
+
+
+def test_ad_hoc_conflicts(home):
+    home.up(WEB, GAME)
+    with Varlink(home.socket) as v, Varlink(home.socket) as other:
+        def conflict(**values):
+            return v.error("io.portleased.Hold", {"ad_hoc": dict(values, gateway="g")}, more=True)
+
+        same(conflict(internal_port="8080", external_port="any"),
+             ("io.portleased.Conflict", {"forward": "web"}), "internal port")
+        same(conflict(internal_port="70-90"), ("io.portleased.Conflict", {"forward": "web"}),
+             "external port, in a range")
+        same(conflict(internal_port="7777", protocol="both"),
+             ("io.portleased.Conflict", {"forward": "game"}), "an idle forward")
+        other.ask("io.portleased.Hold",
+                  {"ad_hoc": {"internal_port": "7777", "gateway": "g"}}, more=True)
+        check("error" not in other.next(), "tcp 7777 is free")
+        error, parameters = conflict(internal_port="7777")
+        same(error, "io.portleased.Conflict", "another ad-hoc forward")
+        check(parameters["forward"].startswith("_"), "%r" % parameters)
+        # A config that wants the port wins.
+        home.write("new internal-port=7777")
+        same(home.ctl("reload")[0], 0, "reload")
+        answer = other.next()
+        while "error" not in answer:
+            answer = other.next()
+        same((answer["error"], answer["parameters"]),
+             ("io.portleased.Conflict", {"forward": "new"}), "the config's forward comes first")
+        home.wait_state("new", "active")
+
+
+def test_ad_hoc_parameters(home):
+    home.up(WEB)
+    good = {"internal_port": "9000", "gateway": "g"}
+    wrong = [("internal_port", "0"), ("internal_port", "65536"), ("internal_port", "9-8"),
+             ("internal_port", " 9"), ("internal_port", "1-"), ("internal_port", 9000),
+             ("internal_port", "assigned"), ("external_port", "1-2"), ("external_port", "x"),
+             ("external_port", 5), ("protocol", "sctp"), ("family", "ipx"), ("lifetime", 1),
+             ("lifetime", "60"), ("lifetime", 86401), ("gateway", "nix"), ("gateway", 1),
+             ("external_policy", "x"), ("description", 7), ("description", "a\nb"),
+             ("description", "x" * 256), ("family", "ipv6"), ("remote", ["::/0"])]
+    with Varlink(home.socket) as v:
+        for key, value in wrong:
+            error, parameters = v.error("io.portleased.Hold",
+                                        {"ad_hoc": dict(good, **{key: value})}, more=True)
+            same(error, "org.varlink.service.InvalidParameter", "%s = %r" % (key, value))
+            check(parameters["parameter"] in (key, "gateway"), "%r" % parameters)
+        for parameters in ({}, {"forward": "web", "ad_hoc": good}, {"forward": 1},
+                           {"ad_hoc": 1}, {"ad_hoc": {}}):
+            same(v.error("io.portleased.Hold", parameters, more=True)[0],
+                 "org.varlink.service.InvalidParameter", "%r" % parameters)
+        same(v.error("io.portleased.Hold", {"forward": "web"})[0],
+             "org.varlink.service.ExpectedMore", "without more")
+        same([m["forward"] for m in home.rows()], ["web"], "nothing was made")
+    same(home.ctl("hold", "--internal-port", "99999", "--gateway", "g")[0], 2, "usage")
+
+
+def test_hold_outlives_a_restart(home):
+    home.up(GAME)
+    process = home.ctl_start("hold", "game", "--", "sh", "-c",
+                             "echo up; while [ ! -e '%s' ]; do sleep 0.05; done"
+                             % home.path("end"))
+    same(process.stdout.readline(), "up\n", "start")
+    home.stop(signal.SIGQUIT)
+    same(ports(home), [7777], "SIGQUIT keeps the lease, held or not")
+    home.start()
+    home.wait_state("game", "active")
+    open(home.path("end"), "w").close()
+    same(process.wait(PATIENCE), 0, "exit status")
+    home.wait_state("game", "idle")
