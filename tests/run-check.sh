@@ -8,11 +8,7 @@ MUTATIONS=200 # of each file of a corpus
 
 name=${1##*/}
 case $name in
-fuzz_*.py)
-	command -v python3 >/dev/null 2>&1 || exit 77
-	exec python3 -B "$1"
-	;;
-*)
+fuzz_*)
 	exec "$1" "$top_srcdir/tests/fuzz/corpus/${name#fuzz_}" "$MUTATIONS"
 	;;
 netns-route.sh)

@@ -7,7 +7,8 @@
 
 /* Owns everything; every input ends in engine_settle(). */
 
-uint32_t engine_random(struct engine *e)
+uint32_t
+engine_random(struct engine *e)
 {
 	uint32_t value;
 
@@ -15,14 +16,15 @@ uint32_t engine_random(struct engine *e)
 	return value;
 }
 
-void engine_trace(const struct engine *e, const char *what, uint32_t path, uint32_t a, uint32_t b)
+void
+engine_trace(const struct engine *e, const char *what, uint32_t path, uint32_t a, uint32_t b)
 {
 	if (e->io->trace != NULL)
 		e->io->trace(e->ctx, what, path, a, b);
 }
 
-struct engine *engine_new(const struct engine_io *io, void *ctx,
-    const struct engine_settings *settings)
+struct engine *
+engine_new(const struct engine_io *io, void *ctx, const struct engine_settings *settings)
 {
 	struct engine *e = calloc(1, sizeof(*e));
 
@@ -38,7 +40,8 @@ struct engine *engine_new(const struct engine_io *io, void *ctx,
 	return e;
 }
 
-void engine_free(struct engine *e)
+void
+engine_free(struct engine *e)
 {
 	struct forward *f;
 	struct path *p;
@@ -62,26 +65,29 @@ void engine_free(struct engine *e)
 	free(e);
 }
 
-void engine_configure(struct engine *e, const struct engine_settings *settings)
+void
+engine_configure(struct engine *e, const struct engine_settings *settings)
 {
 	e->settings = *settings;
 }
 
 /* A path that is nobody's way any more and has nothing left to release. */
-static bool path_is_over(const struct path *p)
+static bool
+path_is_over(const struct path *p)
 {
 	return p->gateway->current[p->family] != p && (!path_wanted(p) || !p->present);
 }
 
-static void age(struct engine *e, mstime now)
+static void
+age(struct engine *e, mstime now)
 {
 	struct path *p, *after;
 	struct mapping *m;
 
 	for (p = TAILQ_FIRST(&e->paths); p != NULL; p = after) {
 		after = TAILQ_NEXT(p, next);
-		TAILQ_FOREACH (m, &p->mappings, of_path)
-			mapping_age(m, now);
+		TAILQ_FOREACH(m, &p->mappings, of_path)
+		mapping_age(m, now);
 		path_age(p, now);
 		if (path_is_over(p)) {
 			e->io->path_done(e->ctx, p->number);
@@ -92,31 +98,35 @@ static void age(struct engine *e, mstime now)
 	}
 }
 
-void engine_note(struct engine *e, mstime now)
+void
+engine_note(struct engine *e, mstime now)
 {
 	e->stamp++;
 	age(e, now);
 	publish(e, now);
 }
 
-void engine_settle(struct engine *e, mstime now)
+void
+engine_settle(struct engine *e, mstime now)
 {
 	struct path *p;
 
 	e->stamp++;
 	age(e, now);
-	TAILQ_FOREACH (p, &e->paths, next)
-		path_work(p, now, p->heard == now);
+	TAILQ_FOREACH(p, &e->paths, next)
+	path_work(p, now, p->heard == now);
 	age(e, now);
 	publish(e, now);
 }
 
-void engine_tick(struct engine *e, mstime now)
+void
+engine_tick(struct engine *e, mstime now)
 {
 	engine_settle(e, now);
 }
 
-void engine_datagram(struct engine *e, mstime now, uint32_t path, const void *bytes, size_t n)
+void
+engine_datagram(struct engine *e, mstime now, uint32_t path, const void *bytes, size_t n)
 {
 	struct path *p = path_find(e, path);
 
@@ -126,7 +136,8 @@ void engine_datagram(struct engine *e, mstime now, uint32_t path, const void *by
 	engine_settle(e, now);
 }
 
-void engine_unreachable(struct engine *e, mstime now, uint32_t path, enum unreachable what)
+void
+engine_unreachable(struct engine *e, mstime now, uint32_t path, enum unreachable what)
 {
 	struct path *p = path_find(e, path);
 
@@ -136,35 +147,39 @@ void engine_unreachable(struct engine *e, mstime now, uint32_t path, enum unreac
 	engine_settle(e, now);
 }
 
-void engine_announcement(struct engine *e, mstime now, unsigned ifindex,
-    const struct netaddr *source, uint16_t port, const void *bytes, size_t n)
+void
+engine_announcement(struct engine *e, mstime now, unsigned ifindex, const struct netaddr *source,
+    uint16_t port, const void *bytes, size_t n)
 {
 	struct path *p;
 
-	TAILQ_FOREACH (p, &e->paths, next)
-		if (p->present && p->ifindex == ifindex && netaddr_equal(&p->address, source)
-		    && portcontrol_is_hint(p, now, port, bytes, n))
-			path_hint(p, now);
+	TAILQ_FOREACH(p, &e->paths, next)
+	if (p->present && p->ifindex == ifindex && netaddr_equal(&p->address, source) &&
+	    portcontrol_is_hint(p, now, port, bytes, n))
+		path_hint(p, now);
 	engine_settle(e, now);
 }
 
-unsigned engine_renew(struct engine *e, mstime now, const char *name)
+unsigned
+engine_renew(struct engine *e, mstime now, const char *name)
 {
 	struct path *p;
 	struct mapping *m;
 	unsigned n = 0;
 
-	TAILQ_FOREACH (p, &e->paths, next) {
+	TAILQ_FOREACH(p, &e->paths, next)
+	{
 		bool any = false;
 
 		/* Forwards that are named one after the other count as one renewal. */
-		if (!p->present
-		    || (p->renewed_all >= 0 && now > p->renewed_all
-			&& now < p->renewed_all + 10 * MSTIME_SECOND))
+		if (!p->present ||
+		    (p->renewed_all >= 0 && now > p->renewed_all &&
+			now < p->renewed_all + 10 * MSTIME_SECOND))
 			continue;
-		TAILQ_FOREACH (m, &p->mappings, of_path) {
-			if (m->unit == NULL
-			    || (name != NULL && strcmp(name, m->unit->forward->name) != 0))
+		TAILQ_FOREACH(m, &p->mappings, of_path)
+		{
+			if (m->unit == NULL ||
+			    (name != NULL && strcmp(name, m->unit->forward->name) != 0))
 				continue;
 			n++;
 			any = true;
@@ -188,19 +203,21 @@ unsigned engine_renew(struct engine *e, mstime now, const char *name)
 
 /* ---- the end -------------------------------------------------------------------------------- */
 
-void engine_release_all(struct engine *e, mstime now)
+void
+engine_release_all(struct engine *e, mstime now)
 {
 	struct path *p;
 
 	e->stopping = true;
 	e->stop_at = now + (mstime)e->settings.release_timeout * MSTIME_SECOND;
 	forward_release_all(e, now);
-	TAILQ_FOREACH (p, &e->paths, next) {
+	TAILQ_FOREACH(p, &e->paths, next)
+	{
 		struct mapping *m;
 
-		TAILQ_FOREACH (m, &p->mappings, of_path)
-			if (m->unit == NULL)
-				mapping_enter(m, now, MAPPING_RELEASING, now);
+		TAILQ_FOREACH(m, &p->mappings, of_path)
+		if (m->unit == NULL)
+			mapping_enter(m, now, MAPPING_RELEASING, now);
 		/* Whom nobody has heard for a while is told once, and not waited for. */
 		if (p->outage || !p->answered)
 			exchange_flush(p, now);
@@ -210,29 +227,33 @@ void engine_release_all(struct engine *e, mstime now)
 	engine_settle(e, now);
 }
 
-bool engine_drained(const struct engine *e)
+bool
+engine_drained(const struct engine *e)
 {
 	const struct path *p;
 	const struct mapping *m;
 
-	TAILQ_FOREACH (p, &e->paths, next)
-		TAILQ_FOREACH (m, &p->mappings, of_path)
-			if (m->unit == NULL && p->present)
-				return false;
+	TAILQ_FOREACH(p, &e->paths, next)
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->unit == NULL && p->present)
+		return false;
 	return true;
 }
 
-mstime engine_stop_deadline(const struct engine *e)
+mstime
+engine_stop_deadline(const struct engine *e)
 {
 	return e->stop_at;
 }
 
-mstime engine_next(const struct engine *e)
+mstime
+engine_next(const struct engine *e)
 {
 	const struct path *p;
 	mstime t = publish_next(e);
 
-	TAILQ_FOREACH (p, &e->paths, next) {
+	TAILQ_FOREACH(p, &e->paths, next)
+	{
 		mstime path = path_next(p), silence = path_age_next(p);
 		const struct mapping *m;
 
@@ -241,9 +262,9 @@ mstime engine_next(const struct engine *e)
 		if (silence < t)
 			t = silence;
 		/* A refusal that ends is a change of state, even while nothing can be sent. */
-		TAILQ_FOREACH (m, &p->mappings, of_path)
-			if (m->state == MAPPING_FAILED && m->due < t)
-				t = m->due;
+		TAILQ_FOREACH(m, &p->mappings, of_path)
+		if (m->state == MAPPING_FAILED && m->due < t)
+			t = m->due;
 	}
 	return t;
 }

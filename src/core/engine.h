@@ -54,18 +54,18 @@ struct forward_spec {
 	const char *gateway;
 	bool tcp, udp;
 	bool ipv4, ipv6;
-	bool assigned;		/* internal-port = assigned; internal_port is 0 then */
+	bool assigned;          /* internal-port = assigned; internal_port is 0 then */
 	uint16_t internal_port; /* first */
-	uint16_t count;		/* 1 unless a range */
+	uint16_t count;         /* 1 unless a range */
 	enum external_wish external;
 	uint16_t external_port; /* first; EXTERNAL_FIXED only */
-	bool require;		/* exactly that external port or nothing */
-	bool independent;	/* pairing = independent */
-	bool has_internal;	/* internal-address is another host */
+	bool require;           /* exactly that external port or nothing */
+	bool independent;       /* pairing = independent */
+	bool has_internal;      /* internal-address is another host */
 	struct netaddr internal;
 	const struct netprefix *remotes;
 	size_t n_remotes;
-	uint32_t lifetime;	 /* s to ask for */
+	uint32_t lifetime;       /* s to ask for */
 	const char *description; /* NULL = the name */
 	bool release_on_exit;
 	bool on_demand; /* mapped only while held */
@@ -83,8 +83,8 @@ struct path_info {
 	unsigned ifindex;
 	const char *interface;
 	struct netaddr address; /* the gateway's */
-	struct netaddr local;	/* ours: the source address of every packet on this path */
-	bool on_link;		/* one hop away: short first waits are in order */
+	struct netaddr local;   /* ours: the source address of every packet on this path */
+	bool on_link;           /* one hop away: short first waits are in order */
 	bool has_link_address;
 	uint8_t link_address[6];
 };
@@ -114,11 +114,11 @@ struct nonce_key {
 /* ---- what is said ---------------------------------------------------------------------- */
 
 enum gateway_state {
-	GATEWAY_UNUSED,	     /* no forward uses it, no packet is sent */
-	GATEWAY_ABSENT,	     /* no such route */
-	GATEWAY_PROBING,     /* asked, has not answered yet */
+	GATEWAY_UNUSED,  /* no forward uses it, no packet is sent */
+	GATEWAY_ABSENT,  /* no such route */
+	GATEWAY_PROBING, /* asked, has not answered yet */
 	GATEWAY_READY,
-	GATEWAY_SILENT,	     /* does not answer */
+	GATEWAY_SILENT,      /* does not answer */
 	GATEWAY_UNSUPPORTED, /* reachable, but no mapper works */
 };
 
@@ -134,18 +134,18 @@ enum mapping_state {
 /* Why something is not well. `mapper` and `result` make sense for REFUSED only. */
 enum trouble {
 	TROUBLE_NONE,
-	TROUBLE_REFUSED,	 /* the gateway said no: result is its code */
-	TROUBLE_SILENT,		 /* no answer */
-	TROUBLE_UNREACHABLE,	 /* ICMP: nothing listens on the gateway's port 5351 */
-	TROUBLE_HOST,		 /* ICMP or ARP: the gateway itself cannot be reached */
-	TROUBLE_FIREWALL,	 /* this host's firewall keeps our packets */
-	TROUBLE_NO_ADDRESS,	 /* the gateway has no external address */
-	TROUBLE_ZERO_LIFETIME,	 /* success, but with a lifetime of 0 */
-	TROUBLE_ZERO_PORT,	 /* success, but with external port 0 */
-	TROUBLE_GARBLED,	 /* answers name other internal ports than were asked */
-	TROUBLE_OTHER_PORT,	 /* require: another external port was granted */
-	TROUBLE_UNSUPPORTED,	 /* speaks none of the mappers allowed */
-	TROUBLE_DUPLICATE,	 /* another forward has this port on the same path */
+	TROUBLE_REFUSED,       /* the gateway said no: result is its code */
+	TROUBLE_SILENT,        /* no answer */
+	TROUBLE_UNREACHABLE,   /* ICMP: nothing listens on the gateway's port 5351 */
+	TROUBLE_HOST,          /* ICMP or ARP: the gateway itself cannot be reached */
+	TROUBLE_FIREWALL,      /* this host's firewall keeps our packets */
+	TROUBLE_NO_ADDRESS,    /* the gateway has no external address */
+	TROUBLE_ZERO_LIFETIME, /* success, but with a lifetime of 0 */
+	TROUBLE_ZERO_PORT,     /* success, but with external port 0 */
+	TROUBLE_GARBLED,       /* answers name other internal ports than were asked */
+	TROUBLE_OTHER_PORT,    /* require: another external port was granted */
+	TROUBLE_UNSUPPORTED,   /* speaks none of the mappers allowed */
+	TROUBLE_DUPLICATE,     /* another forward has this port on the same path */
 };
 
 struct problem {
@@ -167,14 +167,14 @@ struct gateway_status {
 	struct netaddr address;
 	const char *interface;
 	struct netaddr local;
-	enum mapper mapper;    /* MAPPER_NONE: not known yet */
+	enum mapper mapper; /* MAPPER_NONE: not known yet */
 	bool has_external;
 	struct netaddr external;
 	bool has_epoch;
-	uint32_t epoch;	  /* s, extrapolated to now */
-	int32_t rtt_us;	  /* -1: unknown */
+	uint32_t epoch;   /* s, extrapolated to now */
+	int32_t rtt_us;   /* -1: unknown */
 	uint32_t reboots; /* seen */
-	uint64_t sent;	  /* requests */
+	uint64_t sent;    /* requests */
 	struct problem problem;
 };
 
@@ -187,19 +187,19 @@ struct mapping_status {
 	bool has_internal;
 	struct netaddr internal;
 	uint16_t internal_port; /* 0: assigned, not granted yet */
-	uint16_t wanted_port;	/* external; 0: any */
+	uint16_t wanted_port;   /* external; 0: any */
 	enum mapping_state state;
 	bool has_lease;
 	bool has_external;
 	struct netaddr external;
-	uint16_t external_port; /* with has_lease */
+	uint16_t external_port;   /* with has_lease */
 	bool has_gateway_address; /* the fields down to interface are known */
 	struct netaddr gateway_address;
 	const char *interface;
 	uint32_t lifetime; /* s granted, with has_lease */
-	mstime expires;		/* MSTIME_NEVER without lease */
-	mstime renews;		/* MSTIME_NEVER: not planned */
-	mstime retries;		/* MSTIME_NEVER: not planned */
+	mstime expires;    /* MSTIME_NEVER without lease */
+	mstime renews;     /* MSTIME_NEVER: not planned */
+	mstime retries;    /* MSTIME_NEVER: not planned */
 	uint32_t renewals;
 	uint32_t changes; /* of external address or port */
 	struct problem problem;
@@ -224,7 +224,7 @@ struct engine_event {
 	enum engine_event_kind kind;
 	const struct gateway_status *gateway; /* NULL for mapping events */
 	const struct mapping_status *mapping; /* NULL for gateway events */
-	uint16_t ports;			      /* how many mappings the event is about */
+	uint16_t ports;                       /* how many mappings the event is about */
 	bool has_old;
 	struct netaddr old_external; /* CHANGED, LOST, RELEASED, ADDRESS_CHANGED */
 	uint16_t old_external_port;
@@ -239,7 +239,7 @@ struct engine_io {
 	/* Keyed hash: same key, same nonce, also after a restart. */
 	void (*nonce)(void *ctx, const struct nonce_key *, uint8_t out[12]);
 	void (*event)(void *ctx, const struct engine_event *);
-	void (*save)(void *ctx); /* what engine_memory() tells has changed */
+	void (*save)(void *ctx);                     /* what engine_memory() tells has changed */
 	void (*path_done)(void *ctx, uint32_t path); /* nothing will be sent on it any more */
 	/* For the debug log; may be NULL. `what` is static text. */
 	void (*trace)(void *ctx, const char *what, uint32_t path, uint32_t a, uint32_t b);
@@ -304,8 +304,9 @@ void engine_mapping_each(const struct engine *, mstime now,
 /* Another value after every input: what was asked before may no longer be so. */
 uint64_t engine_stamp(const struct engine *);
 
-/* One unit of a forward: the status of its first mapping, and of all of them, up to `n`, the external
- * ports (0: no lease). Returns how many it has; 0: no such unit. May be asked during an event. */
+/* One unit of a forward: the status of its first mapping, and of all of them, up to `n`, the
+ * external ports (0: no lease). Returns how many it has; 0: no such unit. May be asked during an
+ * event. */
 size_t engine_unit(const struct engine *, mstime now, const char *forward, enum family,
     uint8_t protocol, struct mapping_status *first, uint16_t *ports, size_t n);
 
@@ -316,7 +317,7 @@ const char *engine_check(const struct engine *, mstime now);
 
 /* How a gateway was last seen. */
 struct memory_gateway {
-	char gateway[64 + 1];	/* name */
+	char gateway[64 + 1]; /* name */
 	char interface[16];
 	enum family family;
 	struct netaddr address, local;
@@ -355,9 +356,9 @@ bool engine_remember_mapping(struct engine *, mstime now, const struct memory_ma
 
 /* ---- words ----------------------------------------------------------------------------- */
 
-const char *mapper_name(enum mapper);		     /* "pcp", "nat-pmp", "upnp"; NULL for NONE */
-const char *family_name(enum family);		     /* "ipv4", "ipv6" */
-const char *protocol_name(uint8_t protocol);	     /* "tcp", "udp" */
+const char *mapper_name(enum mapper);        /* "pcp", "nat-pmp", "upnp"; NULL for NONE */
+const char *family_name(enum family);        /* "ipv4", "ipv6" */
+const char *protocol_name(uint8_t protocol); /* "tcp", "udp" */
 const char *gateway_state_name(enum gateway_state);
 const char *mapping_state_name(enum mapping_state);
 const char *engine_event_name(enum engine_event_kind); /* "mapped", "gateway-ready" … */

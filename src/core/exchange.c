@@ -35,29 +35,22 @@ struct job {
 	bool single; /* asked once, out of turn */
 };
 
-static mstime earlier(mstime a, mstime b)
-{
-	return a < b ? a : b;
-}
-
-static mstime later(mstime a, mstime b)
-{
-	return a > b ? a : b;
-}
-
 /* ---- pace --------------------------------------------------------------------------------- */
 
-static mstime pace_at(const struct engine *e)
+static mstime
+pace_at(const struct engine *e)
 {
 	return e->pace - PACE_BURST * PACE_GAP;
 }
 
-static bool paced(const struct engine *e, mstime now)
+bool
+exchange_paced(const struct engine *e, mstime now)
 {
 	return e->stopping || now >= pace_at(e);
 }
 
-static void count_sent(struct path *p, mstime now, int error)
+static void
+count_sent(struct path *p, mstime now, int error)
 {
 	struct engine *e = p->engine;
 
@@ -69,25 +62,28 @@ static void count_sent(struct path *p, mstime now, int error)
 		p->problem = (struct problem){ .trouble = TROUBLE_FIREWALL };
 	} else if (p->problem.trouble == TROUBLE_FIREWALL) {
 		p->problem = (struct problem){ .trouble = TROUBLE_NONE };
-		p->contact.sends[0] = p->contact.sends[1] = 0;
+		p->contact.sends[0] = p->contact.sends[1] = 1;
+		p->contact.wait[0] = 0;
 	}
 }
 
 /* ---- choosing ------------------------------------------------------------------------------- */
 
 /* A mapping is not asked for while its predecessor is still to be deleted. */
-static bool blocked(const struct path *p, const struct mapping *m)
+static bool
+blocked(const struct path *p, const struct mapping *m)
 {
 	const struct mapping *ghost;
 
-	TAILQ_FOREACH (ghost, &p->mappings, of_path)
-		if (ghost->unit == NULL && ghost->protocol == m->protocol
-		    && ghost->internal_port == m->internal_port)
-			return true;
+	TAILQ_FOREACH(ghost, &p->mappings, of_path)
+	if (ghost->unit == NULL && ghost->protocol == m->protocol &&
+	    ghost->internal_port == m->internal_port)
+		return true;
 	return false;
 }
 
-static bool more_urgent(const struct mapping *a, const struct mapping *b, mstime now)
+static bool
+more_urgent(const struct mapping *a, const struct mapping *b, mstime now)
 {
 	bool a_leased = mapping_leased(a, now), b_leased = mapping_leased(b, now);
 
@@ -96,11 +92,13 @@ static bool more_urgent(const struct mapping *a, const struct mapping *b, mstime
 	return a_leased && a->expires < b->expires;
 }
 
-static struct mapping *due_mapping(struct path *p, mstime now)
+static struct mapping *
+due_mapping(struct path *p, mstime now)
 {
 	struct mapping *m, *best = NULL;
 
-	TAILQ_FOREACH (m, &p->mappings, of_path) {
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	{
 		if (m->state == MAPPING_RELEASING && m->due <= now)
 			return m;
 		if (mapping_next(m) > now || m->state == MAPPING_RELEASING)
@@ -113,15 +111,17 @@ static struct mapping *due_mapping(struct path *p, mstime now)
 
 /* In an outage nothing need be due: the mapping that has waited longest serves as the probe, but
  * a long PCP lease only in its own windows (RFC 6887 section 11.2.1). */
-static struct mapping *probe_mapping(struct path *p, mstime now)
+static struct mapping *
+probe_mapping(struct path *p, mstime now)
 {
 	struct mapping *m, *best = NULL;
 
-	TAILQ_FOREACH (m, &p->mappings, of_path) {
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	{
 		bool patient = m->maker == MAPPER_PCP && mapping_leased(m, now) && !m->suspect;
 
-		if (m->unit == NULL || m->tries == 0 || m->state == MAPPING_FAILED
-		    || (patient && !p->announce_deaf))
+		if (m->unit == NULL || m->tries == 0 || m->state == MAPPING_FAILED ||
+		    (patient && !p->announce_deaf))
 			continue;
 		if (best == NULL || m->asked < best->asked)
 			best = m;
@@ -129,7 +129,8 @@ static struct mapping *probe_mapping(struct path *p, mstime now)
 	return best;
 }
 
-static bool check_job(const struct path *p, mstime now, struct job *job)
+static bool
+check_job(const struct path *p, mstime now, struct job *job)
 {
 	if (p->pcp_again <= now) {
 		*job = (struct job){ EXCHANGE_ANNOUNCE, MAPPER_PCP, NULL, true };
@@ -148,7 +149,8 @@ static bool check_job(const struct path *p, mstime now, struct job *job)
 
 /* A box may speak another protocol after an outage: now and then, between two probes, it is asked
  * in the other one. */
-static bool other_turn(const struct path *p, unsigned probe)
+static bool
+other_turn(const struct path *p, unsigned probe)
 {
 	enum mapper other = p->mapper == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
 	unsigned turn = p->probe_wait <= RENEW_GAP ? 16 : p->probe_wait <= 8 * RENEW_GAP ? 4 : 2;
@@ -156,18 +158,20 @@ static bool other_turn(const struct path *p, unsigned probe)
 	return probe % turn == turn - 1 && path_allows(p, other);
 }
 
-static bool other_dialect(const struct path *p, struct job *job)
+static bool
+other_dialect(const struct path *p, struct job *job)
 {
 	enum mapper other = p->mapper == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
 
 	if (!other_turn(p, p->probes))
 		return false;
-	*job = (struct job){ other == MAPPER_PCP ? EXCHANGE_ANNOUNCE : EXCHANGE_ADDRESS, other, NULL,
-		false };
+	*job = (struct job){ other == MAPPER_PCP ? EXCHANGE_ANNOUNCE : EXCHANGE_ADDRESS, other,
+		NULL, false };
 	return true;
 }
 
-static bool next_job(struct path *p, mstime now, struct job *job)
+static bool
+next_job(struct path *p, mstime now, struct job *job)
 {
 	struct mapping *m;
 
@@ -191,7 +195,8 @@ static bool next_job(struct path *p, mstime now, struct job *job)
 
 /* A renewal in its own time goes before a question, and before the next probe of an outage: a
  * NAT-PMP burst at 3/4 or 9/10 of the lease, the one packet of a PCP window. */
-static struct mapping *urgent_mapping(const struct path *p)
+static struct mapping *
+urgent_mapping(const struct path *p)
 {
 	const struct exchange *x = &p->exchange;
 	struct mapping *m, *best = NULL;
@@ -199,36 +204,40 @@ static struct mapping *urgent_mapping(const struct path *p)
 
 	if (!(question || x->probe || (p->outage && x->kind == EXCHANGE_NONE)))
 		return NULL;
-	TAILQ_FOREACH (m, &p->mappings, of_path)
-		if (m->state == MAPPING_ACTIVE && !m->suspect && m->due != MSTIME_NEVER
-		    && (p->outage || m->maker == MAPPER_PCP)
-		    && (best == NULL || mapping_next(m) < mapping_next(best)))
-			best = m;
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->state == MAPPING_ACTIVE && !m->suspect && m->due != MSTIME_NEVER &&
+	    (p->outage || m->maker == MAPPER_PCP) &&
+	    (best == NULL || mapping_next(m) < mapping_next(best)))
+		best = m;
 	return best;
 }
 
 /* Nothing goes out on the heels of a packet that is not answered yet. */
-static mstime quiet_until(const struct path *p)
+static mstime
+quiet_until(const struct path *p)
 {
 	return p->silent_since != MSTIME_NEVER ? p->last_sent + PACE_GAP : 0;
 }
 
 /* ---- sending -------------------------------------------------------------------------------- */
 
-static bool patient_renewal(const struct exchange *x, mstime now)
+static bool
+patient_renewal(const struct exchange *x, mstime now)
 {
 	const struct mapping *m = x->mapping;
 
-	return x->kind == EXCHANGE_MAP && x->mapper == MAPPER_PCP && m->state == MAPPING_ACTIVE
-	    && mapping_leased(m, now) && !m->suspect;
+	return x->kind == EXCHANGE_MAP && x->mapper == MAPPER_PCP && m->state == MAPPING_ACTIVE &&
+	    mapping_leased(m, now) && !m->suspect;
 }
 
-static bool is_delete(const struct exchange *x)
+static bool
+is_delete(const struct exchange *x)
 {
 	return x->kind == EXCHANGE_MAP && x->mapping->state == MAPPING_RELEASING;
 }
 
-static mstime exchange_wait(struct path *p, mstime now)
+static mstime
+exchange_wait(struct path *p, mstime now)
 {
 	struct exchange *x = &p->exchange;
 	struct engine *e = p->engine;
@@ -249,8 +258,8 @@ static mstime exchange_wait(struct path *p, mstime now)
 	return contact_wait(x->mapper, p->on_link, x->sends, x->wait, engine_random(e));
 }
 
-static int send_one(struct path *p, mstime now, enum exchange_kind kind, enum mapper mapper,
-    struct mapping *m)
+int
+exchange_send(struct path *p, mstime now, enum exchange_kind kind, enum mapper mapper, struct mapping *m)
 {
 	int error;
 
@@ -272,22 +281,24 @@ static int send_one(struct path *p, mstime now, enum exchange_kind kind, enum ma
 	return error;
 }
 
-static void transmit(struct path *p, mstime now)
+static void
+transmit(struct path *p, mstime now)
 {
 	struct exchange *x = &p->exchange;
 
 	if (x->sends++ == 0)
 		x->first = now;
 	x->last = now;
-	(void)send_one(p, now, x->kind, x->mapper, x->mapping);
+	(void)exchange_send(p, now, x->kind, x->mapper, x->mapping);
 	x->wait = exchange_wait(p, now);
 	x->deadline = now + x->wait;
 }
 
-static void start(struct path *p, mstime now, const struct job *job, bool burst)
+static void
+start(struct path *p, mstime now, const struct job *job, bool burst)
 {
-	p->exchange = (struct exchange){ .kind = job->kind, .mapper = job->mapper,
-		.mapping = job->mapping };
+	p->exchange =
+	    (struct exchange){ .kind = job->kind, .mapper = job->mapper, .mapping = job->mapping };
 	if (p->outage && !burst) {
 		p->exchange.probe = true;
 		p->probes++;
@@ -301,7 +312,7 @@ static void start(struct path *p, mstime now, const struct job *job, bool burst)
 	if (job->single) {
 		/* Once in an hour, or in a minute: no repetition, nothing is concluded. */
 		p->pcp_again = now + (p->pcp_spoken ? 60 : 3600) * MSTIME_SECOND;
-		(void)send_one(p, now, job->kind, job->mapper, NULL);
+		(void)exchange_send(p, now, job->kind, job->mapper, NULL);
 		p->exchange.sends = BURST;
 		p->exchange.first = p->exchange.last = now;
 		p->exchange.deadline = now + RENEWAL_PATIENCE;
@@ -312,7 +323,8 @@ static void start(struct path *p, mstime now, const struct job *job, bool burst)
 
 /* ---- endings -------------------------------------------------------------------------------- */
 
-static void outage_begins(struct path *p, mstime since)
+static void
+outage_begins(struct path *p, mstime since)
 {
 	p->outage = true;
 	p->probes = 0;
@@ -320,7 +332,8 @@ static void outage_begins(struct path *p, mstime since)
 	p->not_before = since + RENEW_GAP;
 }
 
-void exchange_flush(struct path *p, mstime now)
+void
+exchange_flush(struct path *p, mstime now)
 {
 	p->flushing = true;
 	p->flush_at = now;
@@ -328,7 +341,8 @@ void exchange_flush(struct path *p, mstime now)
 }
 
 /* A whole exchange went unanswered. */
-static void give_up(struct path *p, mstime now)
+static void
+give_up(struct path *p, mstime now)
 {
 	struct exchange x = p->exchange;
 	bool patient = x.kind == EXCHANGE_MAP && patient_renewal(&x, now);
@@ -369,7 +383,8 @@ static void give_up(struct path *p, mstime now)
 		outage_begins(p, x.last);
 }
 
-static void expired(struct path *p, mstime now)
+static void
+expired(struct path *p, mstime now)
 {
 	struct exchange *x = &p->exchange;
 	unsigned limit = BURST;
@@ -388,7 +403,8 @@ static void expired(struct path *p, mstime now)
 		transmit(p, now);
 }
 
-void exchange_calm(struct path *p)
+void
+exchange_calm(struct path *p)
 {
 	struct exchange *x = &p->exchange;
 
@@ -399,7 +415,8 @@ void exchange_calm(struct path *p)
 	x->deadline = x->last + x->wait;
 }
 
-void exchange_done(struct path *p, mstime now)
+void
+exchange_done(struct path *p, mstime now)
 {
 	struct exchange *x = &p->exchange;
 
@@ -411,148 +428,40 @@ void exchange_done(struct path *p, mstime now)
 /* ---- the end -------------------------------------------------------------------------------- */
 
 /* When there is no more time to wait for answers. */
-static mstime last_call(const struct engine *e)
+static mstime
+last_call(const struct engine *e)
 {
 	return e->stop_at - 300;
 }
 
 /* Every delete that is left goes out once; what the gateway does with it is up to the gateway. */
-static void flush(struct path *p, mstime now)
+static void
+flush(struct path *p, mstime now)
 {
 	struct mapping *m;
 
 	if (now < p->flush_at)
 		return;
-	TAILQ_FOREACH (m, &p->mappings, of_path) {
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	{
 		if (m->unit != NULL)
 			continue;
-		(void)send_one(p, now, EXCHANGE_MAP, m->maker, m);
+		(void)exchange_send(p, now, EXCHANGE_MAP, m->maker, m);
 		ghost_free(m);
 		p->flush_at = now + FLUSH_GAP;
 		return;
 	}
 }
 
-/* ---- contact -------------------------------------------------------------------------------- */
-
-#define SECOND_REST (80 * 60 * MSTIME_SECOND) /* with PCP's own pace: 6 an hour at most */
-#define NATPMP_SENDS 9u
-
-static enum mapper contact_first(const struct path *p)
-{
-	return p->contact.first != MAPPER_NONE ? p->contact.first : path_preferred(p);
-}
-
-static enum mapper other_mapper(const struct path *p, enum mapper first)
-{
-	enum mapper second = first == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
-
-	return path_allows(p, second) ? second : MAPPER_NONE;
-}
-
-static mstime contact_gap(struct path *p, enum mapper mapper, bool alone)
-{
-	struct contact *c = &p->contact;
-	unsigned d = dialect(mapper), n = c->sends[d];
-
-	if (p->problem.trouble == TROUBLE_FIREWALL)
-		return 15 * MSTIME_SECOND; /* nothing leaves this machine: no harm in trying */
-	if (mapper == MAPPER_NATPMP && !alone && n > NATPMP_SENDS)
-		return SECOND_REST;
-	c->wait[d] = contact_wait(mapper, p->on_link, n, c->wait[d], engine_random(p->engine));
-	return c->wait[d];
-}
-
-static struct mapping *head(struct path *p)
-{
-	struct mapping *m;
-
-	TAILQ_FOREACH (m, &p->mappings, of_path)
-		if (m->unit != NULL && m->state == MAPPING_REQUESTING)
-			return m;
-	return NULL;
-}
-
-static void contact_send(struct path *p, mstime now, enum mapper mapper, bool first, bool alone)
-{
-	struct contact *c = &p->contact;
-	struct mapping *m = first ? head(p) : NULL;
-	enum exchange_kind kind = m != NULL ? EXCHANGE_MAP
-	    : mapper == MAPPER_PCP	    ? EXCHANGE_ANNOUNCE
-					    : EXCHANGE_ADDRESS;
-	unsigned d = dialect(mapper);
-
-	c->sends[d]++;
-	c->last[d] = now;
-	(void)send_one(p, now, kind, mapper, m);
-	c->next[d] = now + contact_gap(p, mapper, alone);
-}
-
-static void contact_work(struct path *p, mstime now)
-{
-	struct contact *c = &p->contact;
-	enum mapper first = contact_first(p), second = other_mapper(p, first);
-	/* A gateway that refuses is asked by both protocols in turn. */
-	bool turn = c->refused && (c->refusals % 2 == 1) && second != MAPPER_NONE;
-
-	if (first == MAPPER_NONE)
-		return;
-	if (c->next[dialect(first)] <= now && paced(p->engine, now)) {
-		c->refused = false;
-		if (turn) {
-			contact_send(p, now, second, false, false);
-			c->next[dialect(first)] = now + 15 * MSTIME_SECOND;
-			return;
-		}
-		contact_send(p, now, first, true, second == MAPPER_NONE);
-		/* Silence to two packets: perhaps it drops what it does not know. */
-		if (second != MAPPER_NONE && c->sends[dialect(first)] >= 2
-		    && c->next[dialect(second)] == MSTIME_NEVER)
-			c->next[dialect(second)] = now + PACE_GAP;
-		if (c->next[dialect(second)] <= now)
-			c->next[dialect(second)] = now + PACE_GAP;
-	}
-	if (second != MAPPER_NONE && c->next[dialect(second)] <= now && paced(p->engine, now))
-		contact_send(p, now, second, false, false);
-}
-
-/* ICMP: the series start anew, later and later: its service may just be starting. */
-static void contact_refused(struct path *p, mstime now)
-{
-	struct contact *c = &p->contact;
-	enum mapper first = contact_first(p);
-	bool long_ago = now - p->silent_since >= 10 * 60 * MSTIME_SECOND;
-	unsigned step;
-	mstime gap = long_ago	  ? 15 * 60 * MSTIME_SECOND
-	    : c->refusals < 3 ? RENEW_GAP << c->refusals
-			      : 30 * MSTIME_SECOND;
-
-	if (first == MAPPER_NONE || c->refused)
-		return;
-	c->refused = true;
-	if (c->refusals < UINT8_MAX - 1)
-		c->refusals++;
-	else
-		c->refusals--; /* keeps the turns */
-	/* Should it fall silent next, it is asked anew, less and less eagerly. */
-	step = long_ago || c->refusals > 4 ? NATPMP_SENDS : 2u * c->refusals;
-	c->sends[0] = c->sends[1] = step;
-	c->wait[0] = (mstime)250 << step;
-	c->next[dialect(first)] = p->last_sent + gap;
-	c->next[1 - dialect(first)] = MSTIME_NEVER;
-	path_enter(p, now, GATEWAY_UNSUPPORTED);
-}
-
-static mstime contact_next(const struct path *p)
-{
-	return earlier(p->contact.next[0], p->contact.next[1]);
-}
+/* ---- ICMP --------------------------------------------------------------------------------------- */
 
 /* ICMP counts as a lost packet that is known to be lost: it ends the burst, not the schedule. */
-void exchange_refused(struct path *p, mstime now, enum unreachable what)
+void
+exchange_refused(struct path *p, mstime now, enum unreachable what)
 {
 	static const enum trouble troubles[] = { [UNREACHABLE_REFUSED] = TROUBLE_UNREACHABLE,
-		[UNREACHABLE_HOST] = TROUBLE_HOST, [UNREACHABLE_LOCAL] = TROUBLE_FIREWALL };
+		[UNREACHABLE_HOST] = TROUBLE_HOST,
+		[UNREACHABLE_LOCAL] = TROUBLE_FIREWALL };
 	struct exchange *x = &p->exchange;
 
 	if (p->silent_since == MSTIME_NEVER)
@@ -578,7 +487,8 @@ void exchange_refused(struct path *p, mstime now, enum unreachable what)
 
 /* ---- the heart ------------------------------------------------------------------------------ */
 
-static void preempt(struct path *p, mstime now)
+static void
+preempt(struct path *p, mstime now)
 {
 	struct exchange *x = &p->exchange;
 
@@ -591,7 +501,8 @@ static void preempt(struct path *p, mstime now)
 	*x = (struct exchange){ .kind = EXCHANGE_NONE };
 }
 
-void path_work(struct path *p, mstime now, bool answered)
+void
+path_work(struct path *p, mstime now, bool answered)
 {
 	struct exchange *x = &p->exchange;
 
@@ -610,7 +521,7 @@ void path_work(struct path *p, mstime now, bool answered)
 		if (x->kind != EXCHANGE_NONE && burst && now >= quiet_until(p))
 			preempt(p, now);
 		if (x->kind != EXCHANGE_NONE) {
-			if (now < x->deadline || !(answered || paced(p->engine, now)))
+			if (now < x->deadline || !(answered || exchange_paced(p->engine, now)))
 				return;
 			expired(p, now);
 			if (x->kind != EXCHANGE_NONE)
@@ -621,10 +532,10 @@ void path_work(struct path *p, mstime now, bool answered)
 			contact_work(p, now);
 			return;
 		}
-		if ((!p->engine->stopping && now < quiet_until(p))
-		    || (p->outage && now < p->not_before && !burst))
+		if ((!p->engine->stopping && now < quiet_until(p)) ||
+		    (p->outage && now < p->not_before && !burst))
 			return;
-		if (!answered && !paced(p->engine, now))
+		if (!answered && !exchange_paced(p->engine, now))
 			return;
 		if (burst)
 			job = (struct job){ EXCHANGE_MAP, urgent->maker, urgent, false };
@@ -635,7 +546,8 @@ void path_work(struct path *p, mstime now, bool answered)
 	}
 }
 
-static mstime queue_next(const struct path *p)
+static mstime
+queue_next(const struct path *p)
 {
 	const struct mapping *m;
 	mstime t, questions;
@@ -644,7 +556,8 @@ static mstime queue_next(const struct path *p)
 	if (p->outage)
 		return p->not_before;
 	t = questions = earlier(p->pcp_again, earlier(p->address_due, p->check_due));
-	TAILQ_FOREACH (m, &p->mappings, of_path) {
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	{
 		ghosts |= m->unit == NULL;
 		t = earlier(t, mapping_next(m));
 	}
@@ -652,13 +565,14 @@ static mstime queue_next(const struct path *p)
 		return t;
 	/* Rare: some of them wait for a deletion, which wakes them. */
 	t = questions;
-	TAILQ_FOREACH (m, &p->mappings, of_path)
-		if (m->unit == NULL || !blocked(p, m))
-			t = earlier(t, mapping_next(m));
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->unit == NULL || !blocked(p, m))
+		t = earlier(t, mapping_next(m));
 	return t;
 }
 
-mstime path_next(const struct path *p)
+mstime
+path_next(const struct path *p)
 {
 	const struct exchange *x = &p->exchange;
 	const struct mapping *urgent = urgent_mapping(p);
@@ -669,8 +583,8 @@ mstime path_next(const struct path *p)
 	if (p->flushing)
 		return p->flush_at;
 	if (p->engine->stopping)
-		return earlier(last_call(p->engine),
-		    x->kind != EXCHANGE_NONE ? x->deadline : queue_next(p));
+		return earlier(
+		    last_call(p->engine), x->kind != EXCHANGE_NONE ? x->deadline : queue_next(p));
 	if (x->kind != EXCHANGE_NONE)
 		t = x->deadline;
 	else if (!p->answered)

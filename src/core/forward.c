@@ -8,22 +8,25 @@
 /* How long a mapping on the path before is still shown while the new one is being made. */
 #define HAND_OVER (5 * MSTIME_SECOND)
 
-struct forward *forward_find(const struct engine *e, const char *name)
+struct forward *
+forward_find(const struct engine *e, const char *name)
 {
 	struct forward *f;
 
-	TAILQ_FOREACH (f, &e->forwards, next)
-		if (strcmp(f->name, name) == 0)
-			return f;
+	TAILQ_FOREACH(f, &e->forwards, next)
+	if (strcmp(f->name, name) == 0)
+		return f;
 	return NULL;
 }
 
-bool forward_wanted(const struct forward *f)
+bool
+forward_wanted(const struct forward *f)
 {
 	return !f->on_demand || f->holders > 0;
 }
 
-void forward_free(struct forward *f)
+void
+forward_free(struct forward *f)
 {
 	if (f == NULL)
 		return;
@@ -40,16 +43,18 @@ void forward_free(struct forward *f)
 
 /* ---- making ----------------------------------------------------------------------------- */
 
-static bool copy_text(char **to, const char *from)
+static bool
+copy_text(char **to, const char *from)
 {
 	*to = from != NULL ? strdup(from) : NULL;
 	return from == NULL || *to != NULL;
 }
 
-static bool copy_parts(struct forward *f, const struct forward_spec *s)
+static bool
+copy_parts(struct forward *f, const struct forward_spec *s)
 {
-	if (!copy_text(&f->name, s->name) || !copy_text(&f->gateway_name, s->gateway)
-	    || !copy_text(&f->description, s->description))
+	if (!copy_text(&f->name, s->name) || !copy_text(&f->gateway_name, s->gateway) ||
+	    !copy_text(&f->description, s->description))
 		return false;
 	if (s->has_internal) {
 		f->internal = malloc(sizeof(*f->internal));
@@ -67,7 +72,8 @@ static bool copy_parts(struct forward *f, const struct forward_spec *s)
 	return true;
 }
 
-static uint16_t wish_of(const struct forward *f, unsigned i)
+static uint16_t
+wish_of(const struct forward *f, unsigned i)
 {
 	switch (f->external) {
 	case EXTERNAL_SAME:
@@ -80,7 +86,8 @@ static uint16_t wish_of(const struct forward *f, unsigned i)
 	return 0;
 }
 
-static bool add_unit(struct forward *f, enum family family, uint8_t protocol)
+static bool
+add_unit(struct forward *f, enum family family, uint8_t protocol)
 {
 	struct unit *u = &f->units[f->n_units];
 
@@ -103,7 +110,8 @@ static bool add_unit(struct forward *f, enum family family, uint8_t protocol)
 	return true;
 }
 
-static bool add_units(struct forward *f)
+static bool
+add_units(struct forward *f)
 {
 	unsigned n = ((unsigned)f->tcp + f->udp) * ((unsigned)f->ipv4 + f->ipv6);
 
@@ -121,7 +129,8 @@ static bool add_units(struct forward *f)
 	return true;
 }
 
-static struct forward *forward_new(const struct forward_spec *s)
+static struct forward *
+forward_new(const struct forward_spec *s)
 {
 	struct forward *f = calloc(1, sizeof(*f));
 
@@ -150,7 +159,8 @@ static struct forward *forward_new(const struct forward_spec *s)
 
 /* ---- paths ------------------------------------------------------------------------------ */
 
-void unit_detach(struct engine *e, mstime now, struct unit *u, mstime due)
+void
+unit_detach(struct engine *e, mstime now, struct unit *u, mstime due)
 {
 	struct path *p = u->path;
 
@@ -181,19 +191,21 @@ void unit_detach(struct engine *e, mstime now, struct unit *u, mstime due)
 }
 
 /* A lease that was given up a moment ago, not yet deleted, for the same thing. */
-static struct mapping *find_ghost(const struct path *p, const struct mapping *m)
+static struct mapping *
+find_ghost(const struct path *p, const struct mapping *m)
 {
 	struct mapping *ghost;
 
-	TAILQ_FOREACH (ghost, &p->mappings, of_path)
-		if (ghost->unit == NULL && ghost->tries == 0 && ghost->protocol == m->protocol
-		    && ghost->internal_port == m->internal_port && ghost->wish == m->wish
-		    && memcmp(ghost->nonce, m->nonce, sizeof(m->nonce)) == 0)
-			return ghost;
+	TAILQ_FOREACH(ghost, &p->mappings, of_path)
+	if (ghost->unit == NULL && ghost->tries == 0 && ghost->protocol == m->protocol &&
+	    ghost->internal_port == m->internal_port && ghost->wish == m->wish &&
+	    memcmp(ghost->nonce, m->nonce, sizeof(m->nonce)) == 0)
+		return ghost;
 	return NULL;
 }
 
-static void adopt(struct mapping *m, mstime now, struct mapping *ghost)
+static void
+adopt(struct mapping *m, mstime now, struct mapping *ghost)
 {
 	m->maker = ghost->maker;
 	m->external_port = ghost->external_port;
@@ -209,17 +221,20 @@ static void adopt(struct mapping *m, mstime now, struct mapping *ghost)
 	ghost_free(ghost);
 }
 
-void unit_attach(struct engine *e, mstime now, struct unit *u, struct path *p)
+void
+unit_attach(struct engine *e, mstime now, struct unit *u, struct path *p)
 {
 	const struct forward *f = u->forward;
 
 	u->path = p;
 	for (unsigned i = 0; i < f->count; i++) {
 		struct mapping *m = &u->mappings[i];
-		struct nonce_key key = { .gateway = p->gateway->name, .interface = p->interface,
+		struct nonce_key key = { .gateway = p->gateway->name,
+			.interface = p->interface,
 			.local = p->local,
 			.third_party = f->internal != NULL ? *f->internal : netaddr_any6,
-			.family = p->family, .protocol = m->protocol,
+			.family = p->family,
+			.protocol = m->protocol,
 			.internal_port = m->internal_port };
 		struct mapping *ghost;
 
@@ -243,12 +258,14 @@ void unit_attach(struct engine *e, mstime now, struct unit *u, struct path *p)
 		path_reset_contact(p, now);
 }
 
-void forward_follow(struct engine *e, mstime now, struct gateway *g, enum family family)
+void
+forward_follow(struct engine *e, mstime now, struct gateway *g, enum family family)
 {
 	struct path *p = g->current[family];
 	struct forward *f;
 
-	TAILQ_FOREACH (f, &e->forwards, next) {
+	TAILQ_FOREACH(f, &e->forwards, next)
+	{
 		if (f->gateway != g)
 			continue;
 		for (unsigned i = 0; i < f->n_units; i++) {
@@ -267,33 +284,37 @@ void forward_follow(struct engine *e, mstime now, struct gateway *g, enum family
 
 /* ---- wanting ---------------------------------------------------------------------------- */
 
-static bool same_text(const char *a, const char *b)
+static bool
+same_text(const char *a, const char *b)
 {
 	return (a == NULL) == (b == NULL) && (a == NULL || strcmp(a, b) == 0);
 }
 
 /* Whether a mapping of one would be the same request as one of the other. */
-static bool same_kind(const struct forward *a, const struct forward *b)
+static bool
+same_kind(const struct forward *a, const struct forward *b)
 {
-	return strcmp(a->gateway_name, b->gateway_name) == 0 && a->require == b->require
-	    && a->assigned == b->assigned && (a->internal == NULL) == (b->internal == NULL)
-	    && (a->internal == NULL || netaddr_equal(a->internal, b->internal))
-	    && a->n_remotes == b->n_remotes
-	    && (a->n_remotes == 0
-		|| memcmp(a->remotes, b->remotes, a->n_remotes * sizeof(*a->remotes)) == 0);
+	return strcmp(a->gateway_name, b->gateway_name) == 0 && a->require == b->require &&
+	    a->assigned == b->assigned && (a->internal == NULL) == (b->internal == NULL) &&
+	    (a->internal == NULL || netaddr_equal(a->internal, b->internal)) &&
+	    a->n_remotes == b->n_remotes &&
+	    (a->n_remotes == 0 ||
+		memcmp(a->remotes, b->remotes, a->n_remotes * sizeof(*a->remotes)) == 0);
 }
 
 /* Does a new version of a forward leave every mapping as it is? */
-static bool same_mappings(const struct forward *a, const struct forward *b)
+static bool
+same_mappings(const struct forward *a, const struct forward *b)
 {
-	return same_kind(a, b) && a->internal_port == b->internal_port && a->count == b->count
-	    && a->external == b->external && a->external_port == b->external_port
-	    && a->tcp == b->tcp && a->udp == b->udp && a->ipv4 == b->ipv4 && a->ipv6 == b->ipv6
-	    && a->on_demand == b->on_demand;
+	return same_kind(a, b) && a->internal_port == b->internal_port && a->count == b->count &&
+	    a->external == b->external && a->external_port == b->external_port &&
+	    a->tcp == b->tcp && a->udp == b->udp && a->ipv4 == b->ipv4 && a->ipv6 == b->ipv6 &&
+	    a->on_demand == b->on_demand;
 }
 
 /* Takes over what sends no packet: description, lifetime (with the next renewal), release. */
-static void take_manners(struct forward *f, struct forward *from)
+static void
+take_manners(struct forward *f, struct forward *from)
 {
 	char *text = f->description;
 
@@ -304,13 +325,15 @@ static void take_manners(struct forward *f, struct forward *from)
 	f->independent = from->independent;
 }
 
-static void detach_all(struct engine *e, mstime now, struct forward *f, mstime due)
+static void
+detach_all(struct engine *e, mstime now, struct forward *f, mstime due)
 {
 	for (unsigned i = 0; i < f->n_units; i++)
 		unit_detach(e, now, &f->units[i], due);
 }
 
-static void attach_all(struct engine *e, mstime now, struct forward *f)
+static void
+attach_all(struct engine *e, mstime now, struct forward *f)
 {
 	for (unsigned i = 0; i < f->n_units; i++) {
 		struct unit *u = &f->units[i];
@@ -322,14 +345,15 @@ static void attach_all(struct engine *e, mstime now, struct forward *f)
 }
 
 /* The units that go on keep what the world was told of them. */
-static void inherit_told(struct engine *e, mstime now, struct forward *f, struct forward *old)
+static void
+inherit_told(struct engine *e, mstime now, struct forward *f, struct forward *old)
 {
 	for (unsigned i = 0; i < old->n_units; i++) {
 		struct unit *was = &old->units[i], *u = NULL;
 
 		for (unsigned k = 0; k < f->n_units && u == NULL; k++)
-			if (f->units[k].family == was->family
-			    && f->units[k].protocol == was->protocol)
+			if (f->units[k].family == was->family &&
+			    f->units[k].protocol == was->protocol)
 				u = &f->units[k];
 		if (u == NULL || f->count != old->count) {
 			if (was->told_up)
@@ -344,7 +368,8 @@ static void inherit_told(struct engine *e, mstime now, struct forward *f, struct
 	}
 }
 
-int engine_want(struct engine *e, mstime now, const struct forward_spec *spec)
+int
+engine_want(struct engine *e, mstime now, const struct forward_spec *spec)
 {
 	struct forward *old = forward_find(e, spec->name), *f = forward_new(spec);
 
@@ -376,7 +401,8 @@ int engine_want(struct engine *e, mstime now, const struct forward_spec *spec)
 /* Long enough for the rest of a reload to take the leases over, too short to be noticed. */
 #define SECOND_THOUGHT ((mstime)100)
 
-static void let_go(struct engine *e, mstime now, struct forward *f, mstime due)
+static void
+let_go(struct engine *e, mstime now, struct forward *f, mstime due)
 {
 	for (unsigned i = 0; i < f->n_units; i++) {
 		struct unit *u = &f->units[i];
@@ -390,7 +416,8 @@ static void let_go(struct engine *e, mstime now, struct forward *f, mstime due)
 	detach_all(e, now, f, due);
 }
 
-void engine_unwant(struct engine *e, mstime now, const char *name)
+void
+engine_unwant(struct engine *e, mstime now, const char *name)
 {
 	struct forward *f = forward_find(e, name);
 
@@ -402,7 +429,8 @@ void engine_unwant(struct engine *e, mstime now, const char *name)
 	engine_settle(e, now);
 }
 
-bool engine_hold(struct engine *e, mstime now, const char *name, bool hold)
+bool
+engine_hold(struct engine *e, mstime now, const char *name, bool hold)
 {
 	struct forward *f = forward_find(e, name);
 
@@ -420,11 +448,13 @@ bool engine_hold(struct engine *e, mstime now, const char *name, bool hold)
 	return true;
 }
 
-void forward_release_all(struct engine *e, mstime now)
+void
+forward_release_all(struct engine *e, mstime now)
 {
 	struct forward *f;
 
-	TAILQ_FOREACH (f, &e->forwards, next) {
+	TAILQ_FOREACH(f, &e->forwards, next)
+	{
 		if (f->release_on_exit) {
 			let_go(e, now, f, now);
 			continue;

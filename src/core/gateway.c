@@ -18,34 +18,38 @@
 #define SWITCH_YOUNG (10 * MSTIME_SECOND)
 #define SWITCH_LIMIT 4
 
-struct gateway *gateway_find(const struct engine *e, const char *name)
+struct gateway *
+gateway_find(const struct engine *e, const char *name)
 {
 	struct gateway *g;
 
-	TAILQ_FOREACH (g, &e->gateways, next)
-		if (strcmp(g->name, name) == 0)
-			return g;
+	TAILQ_FOREACH(g, &e->gateways, next)
+	if (strcmp(g->name, name) == 0)
+		return g;
 	return NULL;
 }
 
-struct path *path_find(const struct engine *e, uint32_t number)
+struct path *
+path_find(const struct engine *e, uint32_t number)
 {
 	struct path *p;
 
-	TAILQ_FOREACH (p, &e->paths, next)
-		if (p->number == number)
-			return p;
+	TAILQ_FOREACH(p, &e->paths, next)
+	if (p->number == number)
+		return p;
 	return NULL;
 }
 
-unsigned dialect(enum mapper mapper)
+unsigned
+dialect(enum mapper mapper)
 {
 	return mapper == MAPPER_PCP ? 0 : 1;
 }
 
 /* May this protocol be spoken here? NAT-PMP is for IPv4, and SHOULD be for private addresses only
  * (P-3), unless the config allows nothing else. */
-bool path_allows(const struct path *p, enum mapper mapper)
+bool
+path_allows(const struct path *p, enum mapper mapper)
 {
 	const struct gateway *g = p->gateway;
 	bool listed = false, pcp = false;
@@ -60,11 +64,12 @@ bool path_allows(const struct path *p, enum mapper mapper)
 		return true;
 	if (p->family != FAMILY_IPV4 || !netaddr_is4(&p->address))
 		return false;
-	return !pcp || netaddr_is_loopback(&p->local)
-	    || netaddr_classify(&p->local) == NETADDR_PRIVATE;
+	return !pcp || netaddr_is_loopback(&p->local) ||
+	    netaddr_classify(&p->local) == NETADDR_PRIVATE;
 }
 
-enum mapper path_preferred(const struct path *p)
+enum mapper
+path_preferred(const struct path *p)
 {
 	for (unsigned i = 0; i < p->gateway->n_mappers; i++)
 		if (path_allows(p, p->gateway->mappers[i]))
@@ -72,40 +77,44 @@ enum mapper path_preferred(const struct path *p)
 	return MAPPER_NONE;
 }
 
-bool path_wanted(const struct path *p)
+bool
+path_wanted(const struct path *p)
 {
 	return !TAILQ_EMPTY(&p->mappings);
 }
 
-bool path_needs_address(const struct path *p, mstime now)
+bool
+path_needs_address(const struct path *p, mstime now)
 {
 	const struct mapping *m;
 
 	if (p->mapper == MAPPER_NATPMP)
 		return true;
-	TAILQ_FOREACH (m, &p->mappings, of_path)
-		if (m->unit != NULL && m->maker == MAPPER_NATPMP && mapping_leased(m, now))
-			return true;
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->unit != NULL && m->maker == MAPPER_NATPMP && mapping_leased(m, now))
+		return true;
 	return false;
 }
 
-bool path_external(const struct path *p, mstime now, struct netaddr *out)
+bool
+path_external(const struct path *p, mstime now, struct netaddr *out)
 {
 	const struct mapping *m;
 
-	TAILQ_FOREACH (m, &p->mappings, of_path)
-		if (m->unit != NULL && m->maker == MAPPER_PCP && mapping_leased(m, now)
-		    && !netaddr_is_any(&m->external)) {
-			*out = m->external;
-			return true;
-		}
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->unit != NULL && m->maker == MAPPER_PCP && mapping_leased(m, now) &&
+	    !netaddr_is_any(&m->external)) {
+		*out = m->external;
+		return true;
+	}
 	if (!p->has_external || p->no_address)
 		return false;
 	*out = p->external;
 	return true;
 }
 
-void path_enter(struct path *p, mstime now, enum gateway_state state)
+void
+path_enter(struct path *p, mstime now, enum gateway_state state)
 {
 	if (p->state == state)
 		return;
@@ -124,7 +133,8 @@ void path_enter(struct path *p, mstime now, enum gateway_state state)
 	}
 }
 
-void path_reset_contact(struct path *p, mstime now)
+void
+path_reset_contact(struct path *p, mstime now)
 {
 	struct contact *c = &p->contact;
 	enum mapper first = path_preferred(p);
@@ -141,7 +151,8 @@ void path_reset_contact(struct path *p, mstime now)
 		path_enter(p, now, GATEWAY_PROBING);
 }
 
-void path_forget(struct path *p)
+void
+path_forget(struct path *p)
 {
 	p->mapper = MAPPER_NONE;
 	p->answered = p->pcp_spoken = p->announce_works = p->announce_deaf = false;
@@ -159,14 +170,16 @@ void path_forget(struct path *p)
 	p->rtt_us = -1;
 }
 
-static bool falls_silent(const struct path *p)
+static bool
+falls_silent(const struct path *p)
 {
-	return p->present && path_wanted(p)
-	    && (p->state == GATEWAY_PROBING || p->state == GATEWAY_READY)
-	    && p->silent_since != MSTIME_NEVER && (p->outage || !p->answered);
+	return p->present && path_wanted(p) &&
+	    (p->state == GATEWAY_PROBING || p->state == GATEWAY_READY) &&
+	    p->silent_since != MSTIME_NEVER && (p->outage || !p->answered);
 }
 
-void path_age(struct path *p, mstime now)
+void
+path_age(struct path *p, mstime now)
 {
 	if (falls_silent(p) && now - p->silent_since >= SILENCE) {
 		if (p->problem.trouble == TROUBLE_NONE)
@@ -179,27 +192,31 @@ void path_age(struct path *p, mstime now)
 	}
 }
 
-mstime path_age_next(const struct path *p)
+mstime
+path_age_next(const struct path *p)
 {
 	return falls_silent(p) ? p->silent_since + SILENCE : MSTIME_NEVER;
 }
 
 /* ---- what an answer means ----------------------------------------------------------------- */
 
-static mstime pcp_rest(const struct path *p)
+static mstime
+pcp_rest(const struct path *p)
 {
 	return p->pcp_spoken ? MINUTE : HOUR;
 }
 
 /* PCP is preferred and possible, but NAT-PMP is spoken: it is asked again some day. */
-static void plan_pcp(struct path *p, mstime now)
+static void
+plan_pcp(struct path *p, mstime now)
 {
 	bool wanted = path_allows(p, MAPPER_PCP) && path_preferred(p) == MAPPER_PCP;
 
 	p->pcp_again = wanted ? now + pcp_rest(p) : MSTIME_NEVER;
 }
 
-static bool switch_mapper(struct path *p, mstime now, enum mapper mapper)
+static bool
+switch_mapper(struct path *p, mstime now, enum mapper mapper)
 {
 	if (p->mapper == mapper)
 		return true;
@@ -223,14 +240,15 @@ static bool switch_mapper(struct path *p, mstime now, enum mapper mapper)
 }
 
 /* It is there, whatever it said: the outage is over and the queue moves. */
-static void alive(struct path *p, mstime now)
+static void
+alive(struct path *p, mstime now)
 {
 	bool first = !p->answered;
 	struct mapping *m;
 
 	if (p->outage || first) {
-		TAILQ_FOREACH (m, &p->mappings, of_path)
-			mapping_hurry(m, now);
+		TAILQ_FOREACH(m, &p->mappings, of_path)
+		mapping_hurry(m, now);
 		p->address_misses = 0;
 		if (p->address_due != MSTIME_NEVER)
 			p->address_due = now;
@@ -246,7 +264,8 @@ static void alive(struct path *p, mstime now)
 	p->not_before = 0;
 }
 
-static void next_check(struct path *p, mstime now, enum mapper heard)
+static void
+next_check(struct path *p, mstime now, enum mapper heard)
 {
 	mstime interval = (mstime)p->gateway->probe_interval * MSTIME_SECOND;
 
@@ -263,16 +282,17 @@ static void next_check(struct path *p, mstime now, enum mapper heard)
 	/* For leases of a time when only NAT-PMP was spoken, seldom. */
 	if (heard == MAPPER_PCP)
 		interval *= 10;
-	if (p->address_due == MSTIME_NEVER && path_needs_address(p, now)
-	    && (p->address_at < 0 || now - p->address_at >= interval))
+	if (p->address_due == MSTIME_NEVER && path_needs_address(p, now) &&
+	    (p->address_at < 0 || now - p->address_at >= interval))
 		p->address_due = now;
 }
 
-void path_heard(struct path *p, mstime now, enum mapper mapper, const uint32_t *epoch)
+void
+path_heard(struct path *p, mstime now, enum mapper mapper, const uint32_t *epoch)
 {
 	alive(p, now);
-	if (p->mapper == MAPPER_NONE || mapper == MAPPER_PCP
-	    || path_preferred(p) == MAPPER_NATPMP || p->mapper == mapper)
+	if (p->mapper == MAPPER_NONE || mapper == MAPPER_PCP ||
+	    path_preferred(p) == MAPPER_NATPMP || p->mapper == mapper)
 		switch_mapper(p, now, mapper);
 	else if (!p->pcp_spoken)
 		switch_mapper(p, now, mapper);
@@ -294,15 +314,16 @@ void path_heard(struct path *p, mstime now, enum mapper mapper, const uint32_t *
 		p->pcp_spoken = true;
 }
 
-void path_address(struct path *p, mstime now, bool ok, const struct netaddr *address)
+void
+path_address(struct path *p, mstime now, bool ok, const struct netaddr *address)
 {
 	struct mapping *m;
 	bool usable = ok && netaddr_classify(address) != NETADDR_NONE;
 
 	p->address_at = now;
 	p->address_misses = 0;
-	p->address_due = usable || !path_needs_address(p, now) ? MSTIME_NEVER
-							       : now + 30 * MSTIME_SECOND;
+	p->address_due =
+	    usable || !path_needs_address(p, now) ? MSTIME_NEVER : now + 30 * MSTIME_SECOND;
 	if (!usable) {
 		p->no_address = true;
 		return;
@@ -313,18 +334,19 @@ void path_address(struct path *p, mstime now, bool ok, const struct netaddr *add
 		return;
 	/* The gateway has its address back: what failed for want of one is asked at once. */
 	p->no_address = false;
-	TAILQ_FOREACH (m, &p->mappings, of_path)
-		if (m->state == MAPPING_FAILED && m->problem.trouble == TROUBLE_REFUSED
-		    && m->problem.mapper == MAPPER_NATPMP && m->problem.result == 3) {
-			p->hold_until = now;
-			mapping_enter(m, now, MAPPING_REQUESTING, now);
-		}
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->state == MAPPING_FAILED && m->problem.trouble == TROUBLE_REFUSED &&
+	    m->problem.mapper == MAPPER_NATPMP && m->problem.result == 3) {
+		p->hold_until = now;
+		mapping_enter(m, now, MAPPING_REQUESTING, now);
+	}
 }
 
 /* The protocol that made this lease is not spoken any more, or so it seems. A lease of a gateway
  * that has rebooted is gone with it, and so is NAT-PMP's where PCP is known to be spoken; any other
  * is believed until it ends. */
-static void not_spoken(struct mapping *m, mstime now)
+static void
+not_spoken(struct mapping *m, mstime now)
 {
 	if (m->unit == NULL) {
 		ghost_free(m);
@@ -339,13 +361,18 @@ static void not_spoken(struct mapping *m, mstime now)
 		mapping_unanswered(m, now);
 }
 
-static void contact_redirect(struct path *p, mstime now, enum mapper spoken)
+static void
+contact_redirect(struct path *p, mstime now, enum mapper spoken)
 {
 	struct contact *c = &p->contact;
 	unsigned to = dialect(spoken);
 
-	if (c->first == spoken)
-		return; /* once: a hundred copies are one hint */
+	if (c->first == spoken) {
+		/* A hundred copies are one hint. */
+		if (now - c->last[to] >= MINUTE / 2 && c->next[to] > now)
+			c->next[to] = now;
+		return;
+	}
 	c->first = spoken;
 	c->next[to] = c->sends[to] > 0 && now < c->last[to] + 250 ? c->last[to] + 250 : now;
 	/* Late in the day one question is enough. */
@@ -360,7 +387,8 @@ static void contact_redirect(struct path *p, mstime now, enum mapper spoken)
  * RFC 6887 section 9, RFC 6886 section 1.1: the version error names no request, so it is the
  * gateway's, once, and not each mapping's (Q-035). `spoken` is the protocol it offers instead.
  */
-void path_version_error(struct path *p, mstime now, enum mapper spoken, uint32_t rest)
+void
+path_version_error(struct path *p, mstime now, enum mapper spoken, uint32_t rest)
 {
 	mstime wait = rest > 0 && rest < 1800 ? (mstime)rest * MSTIME_SECOND : 30 * MINUTE;
 	enum mapper refused = spoken == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
@@ -404,7 +432,8 @@ void path_version_error(struct path *p, mstime now, enum mapper spoken, uint32_t
  * after a random wait, one at a time. Copies of an announcement and further resets while it is
  * pending do not start it again.
  */
-void path_recover(struct path *p, mstime now)
+void
+path_recover(struct path *p, mstime now)
 {
 	struct engine *e = p->engine;
 	uint32_t spread = e->settings.recovery_delay * 1000;
@@ -420,11 +449,12 @@ void path_recover(struct path *p, mstime now)
 	p->recover_at = p->recovered = at;
 	if (path_needs_address(p, now))
 		p->address_due = now;
-	TAILQ_FOREACH (m, &p->mappings, of_path)
-		mapping_suspect(m, now, at);
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	mapping_suspect(m, now, at);
 }
 
-void path_hint(struct path *p, mstime now)
+void
+path_hint(struct path *p, mstime now)
 {
 	mstime at = p->checked >= 0 && now < p->checked + HINT_GAP ? p->checked + HINT_GAP : now;
 
@@ -440,9 +470,9 @@ void path_hint(struct path *p, mstime now)
 		struct mapping *m;
 
 		/* A renewal asks as well. */
-		TAILQ_FOREACH (m, &p->mappings, of_path)
-			if (m->unit != NULL && m->state == MAPPING_ACTIVE)
-				break;
+		TAILQ_FOREACH(m, &p->mappings, of_path)
+		if (m->unit != NULL && m->state == MAPPING_ACTIVE)
+			break;
 		if (m != NULL)
 			mapping_suspect(m, now, at);
 	} else {
@@ -454,175 +484,4 @@ void path_hint(struct path *p, mstime now)
 		p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
 		p->not_before = at > p->last_sent + 250 ? at : p->last_sent + 250;
 	}
-}
-
-/* ---- paths come and go --------------------------------------------------------------------- */
-
-static void drop_ghosts(struct path *p)
-{
-	struct mapping *m, *after;
-
-	for (m = TAILQ_FIRST(&p->mappings); m != NULL; m = after) {
-		after = TAILQ_NEXT(m, of_path);
-		if (m->unit == NULL)
-			ghost_free(m);
-	}
-}
-
-void path_free(struct path *p)
-{
-	struct engine *e = p->engine;
-
-	drop_ghosts(p);
-	TAILQ_REMOVE(&e->paths, p, next);
-	free(p);
-}
-
-static struct path *path_new(struct engine *e, struct gateway *g, uint32_t number,
-    const struct path_info *info)
-{
-	struct path *p = calloc(1, sizeof(*p));
-
-	if (p == NULL)
-		return NULL;
-	p->engine = e;
-	p->gateway = g;
-	p->number = number;
-	p->family = info->family;
-	p->ifindex = info->ifindex;
-	strncpy(p->interface, info->interface, sizeof(p->interface) - 1);
-	p->address = info->address;
-	p->local = info->local;
-	p->on_link = info->on_link;
-	p->has_link_address = info->has_link_address;
-	memcpy(p->link_address, info->link_address, sizeof(p->link_address));
-	p->state = GATEWAY_UNUSED;
-	p->contact.next[0] = p->contact.next[1] = MSTIME_NEVER;
-	TAILQ_INIT(&p->mappings);
-	path_forget(p);
-	TAILQ_INSERT_TAIL(&e->paths, p, next);
-	return p;
-}
-
-/* The same way is back: what was due meanwhile is sent at once, with a fresh burst. */
-static void revive(struct path *p, mstime now)
-{
-	struct mapping *m;
-
-	p->present = true;
-	p->outage = false;
-	p->misses = p->probes = 0;
-	p->not_before = 0;
-	p->silent_since = MSTIME_NEVER;
-	if (p->answered)
-		p->check_due = now;
-	TAILQ_FOREACH (m, &p->mappings, of_path)
-		if (m->state == MAPPING_REQUESTING || m->state == MAPPING_FAILED)
-			mapping_enter(m, now, MAPPING_REQUESTING, now);
-	path_enter(p, now, GATEWAY_PROBING);
-	path_reset_contact(p, now);
-}
-
-int engine_path_up(struct engine *e, mstime now, uint32_t number, const struct path_info *info)
-{
-	struct gateway *g = gateway_find(e, info->gateway);
-	struct path *p = path_find(e, number), *old;
-
-	if (g == NULL)
-		return -ENOENT;
-	old = g->current[info->family];
-	if (p == NULL) {
-		p = path_new(e, g, number, info);
-		if (p == NULL)
-			return -ENOMEM;
-		p->present = true;
-		memory_apply(e, p, now);
-	} else if (!p->present) {
-		revive(p, now);
-	}
-	g->current[info->family] = p;
-	if (old != p) {
-		forward_follow(e, now, g, info->family);
-		if (old != NULL) {
-			if (!old->present)
-				drop_ghosts(old);
-			tell_gateway(p, now, EVENT_GATEWAY_CHANGED, NULL);
-		}
-		if (path_wanted(p) && p->state == GATEWAY_UNUSED)
-			path_reset_contact(p, now);
-		e->unsaved = true;
-	}
-	engine_settle(e, now);
-	return 0;
-}
-
-void engine_path_down(struct engine *e, mstime now, uint32_t number, enum path_loss loss)
-{
-	struct path *p = path_find(e, number);
-
-	if (p == NULL)
-		return;
-	p->present = false;
-	p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
-	drop_ghosts(p);
-	path_enter(p, now, GATEWAY_ABSENT);
-	if (loss == PATH_DEAD) {
-		/* Leases that point to an address which is not ours any more are worth nothing;
-		 * a new path in its place takes over within the hand-over time. */
-		if (p->gateway->current[p->family] == p) {
-			p->gateway->current[p->family] = NULL;
-			forward_follow(e, now, p->gateway, p->family);
-		}
-	}
-	engine_settle(e, now);
-}
-
-/* ---- gateways of the config ---------------------------------------------------------------- */
-
-int engine_gateway(struct engine *e, mstime now, const struct gateway_spec *spec)
-{
-	struct gateway *g = gateway_find(e, spec->name);
-	bool changed;
-
-	if (g == NULL) {
-		g = calloc(1, sizeof(*g));
-		if (g == NULL || (g->name = strdup(spec->name)) == NULL) {
-			free(g);
-			return -ENOMEM;
-		}
-		TAILQ_INSERT_TAIL(&e->gateways, g, next);
-	}
-	changed = g->n_mappers != spec->n_mappers
-	    || memcmp(g->mappers, spec->mappers, spec->n_mappers * sizeof(g->mappers[0])) != 0;
-	memcpy(g->mappers, spec->mappers, sizeof(g->mappers));
-	g->n_mappers = spec->n_mappers;
-	g->probe_interval = spec->probe_interval;
-	/* Another choice of protocols is negotiated anew; leases stay with their makers. */
-	for (unsigned i = 0; changed && i < FAMILIES; i++)
-		if (g->current[i] != NULL && g->current[i]->state != GATEWAY_UNUSED) {
-			path_forget(g->current[i]);
-			path_reset_contact(g->current[i], now);
-		}
-	engine_settle(e, now);
-	return 0;
-}
-
-void engine_gateway_remove(struct engine *e, mstime now, const char *name)
-{
-	struct gateway *g = gateway_find(e, name);
-	struct path *p, *after;
-
-	if (g == NULL)
-		return;
-	for (p = TAILQ_FIRST(&e->paths); p != NULL; p = after) {
-		after = TAILQ_NEXT(p, next);
-		if (p->gateway != g)
-			continue;
-		e->io->path_done(e->ctx, p->number);
-		path_free(p);
-	}
-	TAILQ_REMOVE(&e->gateways, g, next);
-	free(g->name);
-	free(g);
-	engine_settle(e, now);
 }

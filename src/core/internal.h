@@ -9,9 +9,9 @@
 #include <sys/queue.h>
 
 /*
- * What the rooms of the core share. Ownership: the engine owns gateways, paths and forwards; a forward
- * owns its units, a unit its mappings; a path owns its ghosts (mappings without a unit, which only
- * wait to be released). Every mapping with a path hangs in that path's list.
+ * What the rooms of the core share. Ownership: the engine owns gateways, paths and forwards; a
+ * forward owns its units, a unit its mappings; a path owns its ghosts (mappings without a unit,
+ * which only wait to be released). Every mapping with a path hangs in that path's list.
  */
 
 struct unit;
@@ -25,32 +25,45 @@ struct mapping {
 	enum mapping_state state : 8;
 	enum mapper maker : 8; /* who made the lease; renews and deletes it */
 	uint8_t protocol;
-	uint8_t refusals;	   /* in a row */
-	uint16_t internal_port;	   /* 0: assigned */
-	uint16_t wish;		   /* external port wanted; 0: any */
-	uint16_t external_port;	   /* granted, kept as the suggestion when the lease is over; 0: none */
-	uint16_t told_port;	   /* what publish() last told */
-	bool suspect : 1;	   /* the gateway has lost its state since the grant */
-	bool decided : 1;	   /* granted or refused in this run */
-	bool renewed : 1;	   /* since publish() looked last */
-	bool copies : 1;	   /* the last answer may not be the only one on its way */
-	bool asked_pcp : 1;	   /* a PCP request was sent on this path */
+	uint8_t refusals;       /* in a row */
+	uint16_t internal_port; /* 0: assigned */
+	uint16_t wish;          /* external port wanted; 0: any */
+	uint16_t
+	    external_port;  /* granted, kept as the suggestion when the lease is over; 0: none */
+	uint16_t told_port; /* what publish() last told */
+	bool suspect : 1;   /* the gateway has lost its state since the grant */
+	bool decided : 1;   /* granted or refused in this run */
+	bool renewed : 1;   /* since publish() looked last */
+	bool copies : 1;    /* the last answer may not be the only one on its way */
+	bool asked_pcp : 1; /* a PCP request was sent on this path */
 	bool asked_natpmp : 1;
-	uint8_t tries;		   /* unanswered transmissions */
-	uint8_t garbled;	   /* answers with another internal port */
+	uint8_t tries;   /* unanswered transmissions */
+	uint8_t garbled; /* answers with another internal port */
 	struct problem problem;
 	uint32_t lifetime; /* granted, s, capped */
 	uint32_t renewals, changes;
 	struct netaddr external; /* granted by PCP; netaddr_any4: not known */
 	uint8_t nonce[PCP_NONCE_SIZE];
-	mstime due;	/* when it wants something sent; MSTIME_NEVER: nothing */
-	mstime asked;	/* the last transmission */
-	mstime before;	/* the transmission that a late answer may still belong to */
+	mstime due;     /* when it wants something sent; MSTIME_NEVER: nothing */
+	mstime asked;   /* the last transmission */
+	mstime before;  /* the transmission that a late answer may still belong to */
 	mstime granted; /* the lease counts from here: a transmission, not its answer */
 	mstime expires; /* 0: no lease */
 };
 
 TAILQ_HEAD(mapping_list, mapping);
+
+static inline mstime
+earlier(mstime a, mstime b)
+{
+	return a < b ? a : b;
+}
+
+static inline mstime
+later(mstime a, mstime b)
+{
+	return a > b ? a : b;
+}
 
 /* A mapping without a unit: what it needs to be deleted, and no more. */
 struct ghost {
@@ -62,7 +75,7 @@ struct ghost {
 /* (forward, protocol, family): what events are about. */
 struct unit {
 	struct forward *forward;
-	struct path *path; /* where its mappings are */
+	struct path *path;        /* where its mappings are */
 	struct mapping *mappings; /* forward->count of them */
 	enum family family : 8;
 	uint8_t protocol;
@@ -106,7 +119,7 @@ struct exchange {
 	enum exchange_kind kind;
 	enum mapper mapper;
 	struct mapping *mapping; /* EXCHANGE_MAP */
-	bool probe;		 /* one packet at the pace of an outage */
+	bool probe;              /* one packet at the pace of an outage */
 	unsigned sends;
 	mstime wait, first, last, deadline;
 };
@@ -116,7 +129,7 @@ struct contact {
 	enum mapper first; /* whom a version error recommended; MAPPER_NONE: as configured */
 	unsigned sends[2]; /* index: dialect() */
 	mstime wait[2], next[2], last[2];
-	bool refused;	  /* by ICMP, the last question */
+	bool refused;     /* by ICMP, the last question */
 	uint8_t refusals; /* in a row */
 };
 
@@ -132,21 +145,21 @@ struct path {
 	bool on_link, has_link_address;
 	uint8_t link_address[6];
 
-	bool present;	/* packets can be sent */
+	bool present; /* packets can be sent */
 	enum gateway_state state;
 	struct problem problem;
 	struct mapping_list mappings;
 
-	enum mapper mapper;   /* spoken; MAPPER_NONE: not known */
-	bool answered;	      /* ever, the state file counts */
-	bool pcp_spoken;      /* PCP was, since the last reboot */
-	bool announce_works;  /* PCP ANNOUNCE was answered here */
+	enum mapper mapper;  /* spoken; MAPPER_NONE: not known */
+	bool answered;       /* ever, the state file counts */
+	bool pcp_spoken;     /* PCP was, since the last reboot */
+	bool announce_works; /* PCP ANNOUNCE was answered here */
 	uint8_t announce_misses;
-	bool announce_deaf;   /* it never is, though MAP is */
+	bool announce_deaf;     /* it never is, though MAP is */
 	uint8_t address_misses; /* bursts for the address in a row */
-	mstime pcp_again;     /* NAT-PMP is spoken, but PCP preferred: next try */
-	mstime switched;      /* last change of mapper */
-	uint8_t switches;     /* since `switched` began to be young */
+	mstime pcp_again;       /* NAT-PMP is spoken, but PCP preferred: next try */
+	mstime switched;        /* last change of mapper */
+	uint8_t switches;       /* since `switched` began to be young */
 	struct exchange exchange;
 	struct contact contact;
 	struct epoch epochs[2];
@@ -154,24 +167,24 @@ struct path {
 
 	mstime last_sent;
 	mstime last_delete;  /* -1: never */
-	mstime heard;	     /* last accepted answer; -1: never */
+	mstime heard;        /* last accepted answer; -1: never */
 	mstime silent_since; /* first unanswered transmission after it */
-	bool outage;	     /* one probe at a time */
+	bool outage;         /* one probe at a time */
 	unsigned misses;     /* exchanges in a row without an answer */
 	unsigned probes;     /* of this outage */
 	mstime probe_wait;
-	mstime not_before;   /* the next probe */
+	mstime not_before; /* the next probe */
 
 	mstime check_due;   /* ask for epoch (and address) */
-	bool hinted;	    /* an announcement is to be checked */
-	mstime checked;	    /* last check that a hint caused; -1: never */
+	bool hinted;        /* an announcement is to be checked */
+	mstime checked;     /* last check that a hint caused; -1: never */
 	mstime address_due; /* NAT-PMP: ask for the address */
 	mstime address_at;  /* last answer; -1: never */
 	bool has_external, no_address;
 	struct netaddr external;
-	mstime recover_at; /* a refill is pending until then; 0: none */
-	mstime recovered;  /* begin of the last one; -1: never */
-	mstime hold_until; /* NO_RESOURCES: no new mappings before */
+	mstime recover_at;  /* a refill is pending until then; 0: none */
+	mstime recovered;   /* begin of the last one; -1: never */
+	mstime hold_until;  /* NO_RESOURCES: no new mappings before */
 	mstime renewed_all; /* last engine_renew(); -1: never */
 
 	/* the end: flushing sends every delete once, 2 ms apart */
@@ -196,7 +209,7 @@ struct engine {
 	size_t n_seen_gateways;
 	struct memory_mapping *seen_mappings;
 	size_t n_seen_mappings;
-	mstime pace; /* generic cell rate: theoretical arrival time */
+	mstime pace;    /* generic cell rate: theoretical arrival time */
 	uint64_t stamp; /* counts inputs */
 	bool stopping;
 	bool unsaved;
@@ -259,7 +272,8 @@ int portcontrol_send_address(struct path *, mstime now);
 int portcontrol_send_announce(struct path *, mstime now);
 void portcontrol_input(struct path *, mstime now, const void *bytes, size_t n);
 /* Is this announcement a reason to ask? */
-bool portcontrol_is_hint(const struct path *, mstime now, uint16_t port, const void *bytes, size_t n);
+bool
+portcontrol_is_hint(const struct path *, mstime now, uint16_t port, const void *bytes, size_t n);
 
 /* gateway.c */
 struct gateway *gateway_find(const struct engine *, const char *name);
@@ -296,6 +310,18 @@ void exchange_calm(struct path *);
 /* From now on every delete that is left goes out once, 2 ms apart. */
 void exchange_flush(struct path *, mstime now);
 void exchange_refused(struct path *, mstime now, enum unreachable);
+
+/* Sends one request, outside of all bookkeeping of exchanges. 0 or -errno. */
+int exchange_send(
+    struct path *, mstime now, enum exchange_kind, enum mapper, struct mapping *);
+/* May a packet that no answer released be sent now? */
+bool exchange_paced(const struct engine *, mstime now);
+
+/* contact.c */
+void contact_work(struct path *, mstime now);
+mstime contact_next(const struct path *);
+/* ICMP port unreachable came back. */
+void contact_refused(struct path *, mstime now);
 
 /* publish.c */
 void publish(struct engine *, mstime now);

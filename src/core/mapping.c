@@ -8,16 +8,18 @@
 
 /* An answer may be this late and still belong to an earlier transmission: neither protocol
  * numbers its requests. */
-#define LATE_ANSWER (8 * MSTIME_SECOND)
+#define LATE_ANSWER (12 * MSTIME_SECOND)
 #define NO_ADDRESS_WAIT (30 * MSTIME_SECOND)
 #define GARBLED_LIMIT 3
 
-bool mapping_leased(const struct mapping *m, mstime now)
+bool
+mapping_leased(const struct mapping *m, mstime now)
 {
 	return m->expires > now;
 }
 
-void mapping_enter(struct mapping *m, mstime now, enum mapping_state state, mstime due)
+void
+mapping_enter(struct mapping *m, mstime now, enum mapping_state state, mstime due)
 {
 	if (m->state != state && m->path != NULL)
 		engine_trace(m->path->engine, mapping_state_name(state), m->path->number,
@@ -26,7 +28,8 @@ void mapping_enter(struct mapping *m, mstime now, enum mapping_state state, msti
 	m->due = due;
 }
 
-const struct netaddr *mapping_internal(const struct mapping *m)
+const struct netaddr *
+mapping_internal(const struct mapping *m)
 {
 	const struct ghost *g = (const struct ghost *)m;
 
@@ -35,14 +38,16 @@ const struct netaddr *mapping_internal(const struct mapping *m)
 	return g->has_internal ? &g->internal : NULL;
 }
 
-enum mapper mapping_mapper(const struct mapping *m, mstime now)
+enum mapper
+mapping_mapper(const struct mapping *m, mstime now)
 {
 	if (m->state == MAPPING_RELEASING || mapping_leased(m, now))
 		return m->maker;
 	return m->path->mapper != MAPPER_NONE ? m->path->mapper : path_preferred(m->path);
 }
 
-void mapping_sent(struct mapping *m, mstime now, enum mapper mapper)
+void
+mapping_sent(struct mapping *m, mstime now, enum mapper mapper)
 {
 	if (m->tries == 0)
 		m->before = m->copies && now - m->asked <= LATE_ANSWER ? m->asked : now;
@@ -57,7 +62,8 @@ void mapping_sent(struct mapping *m, mstime now, enum mapper mapper)
 		m->asked_natpmp = true;
 }
 
-static mstime renewal_due(struct mapping *m)
+static mstime
+renewal_due(struct mapping *m)
 {
 	struct engine *e = m->path->engine;
 
@@ -65,7 +71,8 @@ static mstime renewal_due(struct mapping *m)
 	    (mstime)e->settings.max_renew_interval * MSTIME_SECOND, m->asked, engine_random(e));
 }
 
-void mapping_unanswered(struct mapping *m, mstime now)
+void
+mapping_unanswered(struct mapping *m, mstime now)
 {
 	if (mapping_leased(m, now) && !m->suspect)
 		mapping_enter(m, now, m->state, renewal_due(m));
@@ -76,7 +83,8 @@ void mapping_unanswered(struct mapping *m, mstime now)
 }
 
 /* The gateway answers again: what went unanswered meanwhile need not wait for its next turn. */
-void mapping_hurry(struct mapping *m, mstime now)
+void
+mapping_hurry(struct mapping *m, mstime now)
 {
 	mstime soonest = m->asked + RENEW_GAP > now ? m->asked + RENEW_GAP : now;
 
@@ -87,21 +95,23 @@ void mapping_hurry(struct mapping *m, mstime now)
 }
 
 /* The lease is over: the gateway has forgotten it, so have we. Its port stays as suggestion. */
-static void lease_ended(struct mapping *m, mstime now)
+static void
+lease_ended(struct mapping *m, mstime now)
 {
 	m->expires = 0;
 	m->suspect = false;
 	if (m->state != MAPPING_ACTIVE)
 		return;
-	if (m->problem.trouble != TROUBLE_NONE && m->problem.trouble != TROUBLE_SILENT
-	    && m->due != MSTIME_NEVER && m->due > now)
+	if (m->problem.trouble != TROUBLE_NONE && m->problem.trouble != TROUBLE_SILENT &&
+	    m->due != MSTIME_NEVER && m->due > now)
 		mapping_enter(m, now, MAPPING_FAILED, m->due);
 	else
 		mapping_enter(m, now, MAPPING_REQUESTING,
 		    m->asked + RENEW_GAP > now && m->tries == 0 ? m->asked + RENEW_GAP : now);
 }
 
-void mapping_age(struct mapping *m, mstime now)
+void
+mapping_age(struct mapping *m, mstime now)
 {
 	if (m->expires != 0 && now >= m->expires)
 		lease_ended(m, now);
@@ -110,19 +120,22 @@ void mapping_age(struct mapping *m, mstime now)
 }
 
 /* When it wants a packet sent; the end of the lease is publish_next()'s. */
-mstime mapping_next(const struct mapping *m)
+mstime
+mapping_next(const struct mapping *m)
 {
 	mstime due = m->due;
 
 	if (m->expires == 0 && m->state == MAPPING_REQUESTING && due < m->path->hold_until)
 		due = m->path->hold_until;
 	/* As the probe of an outage it may have been asked for out of turn. */
-	if (m->state == MAPPING_ACTIVE && !m->suspect && m->tries > 0 && due < m->asked + RENEW_GAP)
+	if (m->state == MAPPING_ACTIVE && m->maker == MAPPER_PCP && !m->suspect && m->tries > 0
+	    && due < m->asked + RENEW_GAP)
 		due = m->asked + RENEW_GAP;
 	return due;
 }
 
-void mapping_suspect(struct mapping *m, mstime now, mstime due)
+void
+mapping_suspect(struct mapping *m, mstime now, mstime due)
 {
 	if (m->state != MAPPING_ACTIVE || m->unit == NULL)
 		return;
@@ -133,19 +146,22 @@ void mapping_suspect(struct mapping *m, mstime now, mstime due)
 /* ---- answers ---------------------------------------------------------------------------- */
 
 /* What keeps one new mapping from being made keeps all of this path (P-62, Q-084). */
-static bool concerns_path(enum mapper mapper, uint16_t result)
+static bool
+concerns_path(enum mapper mapper, uint16_t result)
 {
 	if (mapper == MAPPER_PCP)
 		return result == PCP_NETWORK_FAILURE || result == PCP_NO_RESOURCES;
 	return result == NATPMP_NETWORK_FAILURE || result == NATPMP_OUT_OF_RESOURCES;
 }
 
-static void hold_path(struct path *p, mstime now, mstime until, const struct problem *why)
+static void
+hold_path(struct path *p, mstime now, mstime until, const struct problem *why)
 {
 	struct mapping *m;
 
 	p->hold_until = until;
-	TAILQ_FOREACH (m, &p->mappings, of_path) {
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	{
 		if (m->unit == NULL || mapping_leased(m, now) || m->state != MAPPING_REQUESTING)
 			continue;
 		m->problem = *why;
@@ -154,10 +170,12 @@ static void hold_path(struct path *p, mstime now, mstime until, const struct pro
 	}
 }
 
-static void refuse(struct mapping *m, mstime now, struct problem why, mstime wait, bool whole_path)
+static void
+refuse(struct mapping *m, mstime now, struct problem why, mstime wait, bool whole_path)
 {
 	mstime until = now + wait;
 
+	m->copies = true;
 	m->tries = 0;
 	m->problem = why;
 	m->decided = true;
@@ -173,7 +191,8 @@ static void refuse(struct mapping *m, mstime now, struct problem why, mstime wai
 	}
 }
 
-static void refuse_result(struct mapping *m, mstime now, const struct answer *a)
+static void
+refuse_result(struct mapping *m, mstime now, const struct answer *a)
 {
 	struct problem why = { TROUBLE_REFUSED, a->mapper, a->result };
 
@@ -181,14 +200,16 @@ static void refuse_result(struct mapping *m, mstime now, const struct answer *a)
 	    concerns_path(a->mapper, a->result));
 }
 
-static bool other_port(const struct mapping *m, const struct answer *a)
+static bool
+other_port(const struct mapping *m, const struct answer *a)
 {
 	return m->unit->forward->require && m->wish != 0 && a->external_port != m->wish;
 }
 
 /* The lease is believed from the first transmission on, but the gateway may count from its answer:
  * half of that must have passed, too, unless max-renew-interval says sooner. */
-static void not_before_half(struct mapping *m, mstime now)
+static void
+not_before_half(struct mapping *m, mstime now)
 {
 	mstime half = (mstime)m->lifetime * MSTIME_SECOND / 2;
 	mstime ceiling = (mstime)m->path->engine->settings.max_renew_interval * MSTIME_SECOND;
@@ -198,13 +219,14 @@ static void not_before_half(struct mapping *m, mstime now)
 		m->due = soonest;
 }
 
-static void grant(struct mapping *m, mstime now, const struct answer *a)
+static void
+grant(struct mapping *m, mstime now, const struct answer *a)
 {
 	struct path *p = m->path;
 	bool solicited = m->tries > 0;
 	bool had = mapping_leased(m, now);
-	bool same = m->external_port == a->external_port
-	    && (!a->has_external || netaddr_equal(&m->external, &a->external));
+	bool same = m->external_port == a->external_port &&
+	    (!a->has_external || netaddr_equal(&m->external, &a->external));
 	bool late = !solicited && now - m->asked <= LATE_ANSWER;
 
 	/* A second copy of the last answer says nothing new; counted from now it would make the
@@ -242,13 +264,15 @@ static void grant(struct mapping *m, mstime now, const struct answer *a)
 
 /* Deleting: any answer ends the attempt (Q-062: 2 and 8 mean "not ours" and "gone"), but a late
  * answer to an earlier create is none. */
-bool mapping_expects(const struct mapping *m, const struct answer *a)
+bool
+mapping_expects(const struct mapping *m, const struct answer *a)
 {
-	return m->state != MAPPING_RELEASING
-	    || (m->tries > 0 && (a->result != 0 || a->lifetime == 0 || a->external_port == 0));
+	return m->state != MAPPING_RELEASING ||
+	    (m->tries > 0 && (a->result != 0 || a->lifetime == 0 || a->external_port == 0));
 }
 
-void mapping_answer(struct mapping *m, mstime now, const struct answer *a)
+void
+mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 {
 	const struct problem no_address = { TROUBLE_NO_ADDRESS, a->mapper, 0 };
 	const struct problem no_lifetime = { TROUBLE_ZERO_LIFETIME, a->mapper, 0 };
@@ -261,8 +285,11 @@ void mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 		return;
 	}
 	/* The second copy of an answer to the delete before. */
-	if (a->result == 0 && a->lifetime == 0 && a->external_port == 0 && m->path->last_delete >= 0
-	    && now - m->path->last_delete < 2 * LATE_ANSWER)
+	if (a->result == 0 && a->lifetime == 0 && a->external_port == 0 &&
+	    m->path->last_delete >= 0 && now - m->path->last_delete < 2 * LATE_ANSWER)
+		return;
+	/* The second copy of a refusal, while it rests. */
+	if (a->result != 0 && m->tries == 0 && now - m->asked <= LATE_ANSWER)
 		return;
 	if (a->result != 0)
 		refuse_result(m, now, a);
@@ -285,7 +312,8 @@ void mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 
 /* ---- ghosts ----------------------------------------------------------------------------- */
 
-struct mapping *ghost_new(const struct mapping *m, mstime now, mstime due)
+struct mapping *
+ghost_new(const struct mapping *m, mstime now, mstime due)
 {
 	const struct netaddr *internal = mapping_internal(m);
 	struct ghost *g = calloc(1, sizeof(*g));
@@ -308,7 +336,8 @@ struct mapping *ghost_new(const struct mapping *m, mstime now, mstime due)
 	return ghost;
 }
 
-void ghost_free(struct mapping *ghost)
+void
+ghost_free(struct mapping *ghost)
 {
 	struct path *p = ghost->path;
 

@@ -4,12 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What an earlier run, or an earlier path, knew. Hints: they make the first question a better one. */
+/* What an earlier run, or an earlier path, knew. Hints: they make the first question a better one.
+ */
 
 #define GATEWAYS_MAX 64u
 #define MAPPINGS_MAX 70000u
 
-static void copy_name(char *to, size_t room, const char *from)
+static void
+copy_name(char *to, size_t room, const char *from)
 {
 	size_t n = strlen(from);
 
@@ -19,32 +21,36 @@ static void copy_name(char *to, size_t room, const char *from)
 	to[n] = '\0';
 }
 
-static bool same_box(const struct memory_gateway *s, const struct path *p)
+static bool
+same_box(const struct memory_gateway *s, const struct path *p)
 {
-	return s->family == p->family && netaddr_equal(&s->address, &p->address)
-	    && strcmp(s->gateway, p->gateway->name) == 0 && strcmp(s->interface, p->interface) == 0
-	    && !(s->has_link_address && p->has_link_address
-		&& memcmp(s->link_address, p->link_address, sizeof(s->link_address)) != 0);
+	return s->family == p->family && netaddr_equal(&s->address, &p->address) &&
+	    strcmp(s->gateway, p->gateway->name) == 0 && strcmp(s->interface, p->interface) == 0 &&
+	    !(s->has_link_address && p->has_link_address &&
+		memcmp(s->link_address, p->link_address, sizeof(s->link_address)) != 0);
 }
 
-static bool same_key(const struct memory_mapping *s, const struct mapping *m)
+static bool
+same_key(const struct memory_mapping *s, const struct mapping *m)
 {
 	const struct path *p = m->path;
 	const struct netaddr *internal = mapping_internal(m);
 
-	return s->protocol == m->protocol && s->internal_port == m->internal_port
-	    && s->family == p->family && strcmp(s->gateway, p->gateway->name) == 0
-	    && s->has_internal == (internal != NULL)
-	    && (internal == NULL || netaddr_equal(internal, &s->internal));
+	return s->protocol == m->protocol && s->internal_port == m->internal_port &&
+	    s->family == p->family && strcmp(s->gateway, p->gateway->name) == 0 &&
+	    s->has_internal == (internal != NULL) &&
+	    (internal == NULL || netaddr_equal(internal, &s->internal));
 }
 
-static bool same_path(const struct memory_mapping *s, const struct path *p)
+static bool
+same_path(const struct memory_mapping *s, const struct path *p)
 {
-	return netaddr_equal(&s->address, &p->address) && netaddr_equal(&s->local, &p->local)
-	    && strcmp(s->interface, p->interface) == 0;
+	return netaddr_equal(&s->address, &p->address) && netaddr_equal(&s->local, &p->local) &&
+	    strcmp(s->interface, p->interface) == 0;
 }
 
-void memory_apply(struct engine *e, struct path *p, mstime now)
+void
+memory_apply(struct engine *e, struct path *p, mstime now)
 {
 	for (size_t i = 0; i < e->n_seen_gateways; i++) {
 		const struct memory_gateway *s = &e->seen_gateways[i];
@@ -55,11 +61,13 @@ void memory_apply(struct engine *e, struct path *p, mstime now)
 		p->mapper = s->mapper;
 		p->pcp_spoken = s->pcp_spoken;
 		for (unsigned d = 0; d < 2; d++)
-			p->epochs[d] = (struct epoch){ .known = s->has_epoch[d] && s->epoch_at[d] <= now,
-				.value = s->epoch[d], .at = s->epoch_at[d] };
+			p->epochs[d] =
+			    (struct epoch){ .known = s->has_epoch[d] && s->epoch_at[d] <= now,
+				    .value = s->epoch[d],
+				    .at = s->epoch_at[d] };
 		/* Sooner than the usual hour: this is only what once was. */
-		if (p->mapper == MAPPER_NATPMP && path_allows(p, MAPPER_PCP)
-		    && path_preferred(p) == MAPPER_PCP)
+		if (p->mapper == MAPPER_NATPMP && path_allows(p, MAPPER_PCP) &&
+		    path_preferred(p) == MAPPER_PCP)
 			p->pcp_again = now + (p->pcp_spoken ? 60 : 3600) * MSTIME_SECOND;
 		return;
 	}
@@ -67,7 +75,8 @@ void memory_apply(struct engine *e, struct path *p, mstime now)
 
 /* The port last granted for this mapping: on the same path while its lease may live, so that
  * it is renewed in place; elsewhere only if any port will do. */
-uint16_t memory_port(const struct engine *e, const struct mapping *m)
+uint16_t
+memory_port(const struct engine *e, const struct mapping *m)
 {
 	uint16_t port = 0;
 
@@ -84,10 +93,14 @@ uint16_t memory_port(const struct engine *e, const struct mapping *m)
 	return port;
 }
 
-static void fill_gateway(const struct path *p, struct memory_gateway *out)
+static void
+fill_gateway(const struct path *p, struct memory_gateway *out)
 {
-	*out = (struct memory_gateway){ .family = p->family, .address = p->address,
-		.local = p->local, .has_link_address = p->has_link_address, .mapper = p->mapper,
+	*out = (struct memory_gateway){ .family = p->family,
+		.address = p->address,
+		.local = p->local,
+		.has_link_address = p->has_link_address,
+		.mapper = p->mapper,
 		.pcp_spoken = p->pcp_spoken };
 	copy_name(out->gateway, sizeof(out->gateway), p->gateway->name);
 	copy_name(out->interface, sizeof(out->interface), p->interface);
@@ -99,26 +112,33 @@ static void fill_gateway(const struct path *p, struct memory_gateway *out)
 	}
 }
 
-static void fill_mapping(const struct mapping *m, struct memory_mapping *out)
+static void
+fill_mapping(const struct mapping *m, struct memory_mapping *out)
 {
 	const struct path *p = m->path;
 	const struct netaddr *internal = mapping_internal(m);
 
-	*out = (struct memory_mapping){ .family = p->family, .address = p->address,
-		.local = p->local, .mapper = m->maker, .protocol = m->protocol,
-		.has_internal = internal != NULL, .internal_port = m->internal_port,
-		.external_port = m->external_port, .expires = m->expires };
+	*out = (struct memory_mapping){ .family = p->family,
+		.address = p->address,
+		.local = p->local,
+		.mapper = m->maker,
+		.protocol = m->protocol,
+		.has_internal = internal != NULL,
+		.internal_port = m->internal_port,
+		.external_port = m->external_port,
+		.expires = m->expires };
 	copy_name(out->gateway, sizeof(out->gateway), p->gateway->name);
 	copy_name(out->interface, sizeof(out->interface), p->interface);
-	copy_name(out->forward, sizeof(out->forward),
-	    m->unit != NULL ? m->unit->forward->name : "");
+	copy_name(
+	    out->forward, sizeof(out->forward), m->unit != NULL ? m->unit->forward->name : "");
 	if (internal != NULL)
 		out->internal = *internal;
 	(void)mapping_external(m, &out->external);
 }
 
 /* Newest last; the oldest makes room. */
-static bool keep_gateway(struct engine *e, const struct memory_gateway *g)
+static bool
+keep_gateway(struct engine *e, const struct memory_gateway *g)
 {
 	struct memory_gateway *grown;
 	size_t n = e->n_seen_gateways;
@@ -126,9 +146,9 @@ static bool keep_gateway(struct engine *e, const struct memory_gateway *g)
 	for (size_t i = 0; i < n; i++) {
 		struct memory_gateway *s = &e->seen_gateways[i];
 
-		if (s->family == g->family && netaddr_equal(&s->address, &g->address)
-		    && strcmp(s->gateway, g->gateway) == 0
-		    && strcmp(s->interface, g->interface) == 0) {
+		if (s->family == g->family && netaddr_equal(&s->address, &g->address) &&
+		    strcmp(s->gateway, g->gateway) == 0 &&
+		    strcmp(s->interface, g->interface) == 0) {
 			*s = *g;
 			return true;
 		}
@@ -147,7 +167,8 @@ static bool keep_gateway(struct engine *e, const struct memory_gateway *g)
 	return true;
 }
 
-void memory_keep(struct path *p)
+void
+memory_keep(struct path *p)
 {
 	struct memory_gateway g;
 
@@ -157,13 +178,15 @@ void memory_keep(struct path *p)
 	(void)keep_gateway(p->engine, &g);
 }
 
-bool engine_remember_gateway(struct engine *e, mstime now, const struct memory_gateway *g)
+bool
+engine_remember_gateway(struct engine *e, mstime now, const struct memory_gateway *g)
 {
 	(void)now;
 	return keep_gateway(e, g);
 }
 
-bool engine_remember_mapping(struct engine *e, mstime now, const struct memory_mapping *m)
+bool
+engine_remember_mapping(struct engine *e, mstime now, const struct memory_mapping *m)
 {
 	struct memory_mapping *grown;
 
@@ -178,27 +201,30 @@ bool engine_remember_mapping(struct engine *e, mstime now, const struct memory_m
 	return true;
 }
 
-static const struct path *answered_path(const struct engine *e, size_t *i)
+static const struct path *
+answered_path(const struct engine *e, size_t *i)
 {
 	const struct path *p;
 
-	TAILQ_FOREACH (p, &e->paths, next)
-		if (p->answered && p->mapper != MAPPER_NONE && (*i)-- == 0)
-			return p;
+	TAILQ_FOREACH(p, &e->paths, next)
+	if (p->answered && p->mapper != MAPPER_NONE && (*i)-- == 0)
+		return p;
 	return NULL;
 }
 
-static bool is_live(const struct engine *e, const struct memory_gateway *s)
+static bool
+is_live(const struct engine *e, const struct memory_gateway *s)
 {
 	const struct path *p;
 
-	TAILQ_FOREACH (p, &e->paths, next)
-		if (p->answered && p->mapper != MAPPER_NONE && same_box(s, p))
-			return true;
+	TAILQ_FOREACH(p, &e->paths, next)
+	if (p->answered && p->mapper != MAPPER_NONE && same_box(s, p))
+		return true;
 	return false;
 }
 
-bool engine_memory_gateway(const struct engine *e, size_t i, struct memory_gateway *out)
+bool
+engine_memory_gateway(const struct engine *e, size_t i, struct memory_gateway *out)
 {
 	const struct path *p = answered_path(e, &i);
 
@@ -215,27 +241,29 @@ bool engine_memory_gateway(const struct engine *e, size_t i, struct memory_gatew
 }
 
 /* A remembered lease counts until its path is there again and says better. */
-static bool is_stale(const struct engine *e, const struct memory_mapping *s)
+static bool
+is_stale(const struct engine *e, const struct memory_mapping *s)
 {
 	const struct path *p;
 
-	TAILQ_FOREACH (p, &e->paths, next)
-		if (same_path(s, p) && p->heard >= 0)
-			return true;
+	TAILQ_FOREACH(p, &e->paths, next)
+	if (same_path(s, p) && p->heard >= 0)
+		return true;
 	return false;
 }
 
-bool engine_memory_mapping(const struct engine *e, size_t i, struct memory_mapping *out)
+bool
+engine_memory_mapping(const struct engine *e, size_t i, struct memory_mapping *out)
 {
 	const struct path *p;
 	const struct mapping *m;
 
-	TAILQ_FOREACH (p, &e->paths, next)
-		TAILQ_FOREACH (m, &p->mappings, of_path)
-			if (m->expires != 0 && i-- == 0) {
-				fill_mapping(m, out);
-				return true;
-			}
+	TAILQ_FOREACH(p, &e->paths, next)
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->expires != 0 && i-- == 0) {
+		fill_mapping(m, out);
+		return true;
+	}
 	for (size_t k = 0; k < e->n_seen_mappings; k++)
 		if (!is_stale(e, &e->seen_mappings[k]) && i-- == 0) {
 			*out = e->seen_mappings[k];

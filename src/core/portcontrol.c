@@ -7,7 +7,8 @@
 
 /* ---- out ---------------------------------------------------------------------------------- */
 
-static int send_bytes(struct path *p, enum mapper mapper, const void *bytes, size_t n)
+static int
+send_bytes(struct path *p, enum mapper mapper, const void *bytes, size_t n)
 {
 	struct engine *e = p->engine;
 
@@ -17,7 +18,8 @@ static int send_bytes(struct path *p, enum mapper mapper, const void *bytes, siz
 }
 
 /* The external port asked for: what was granted, else the wish (P-22, P-49, Q-045). */
-static uint16_t suggestion(const struct mapping *m)
+static uint16_t
+suggestion(const struct mapping *m)
 {
 	if (m->external_port != 0)
 		return m->external_port;
@@ -25,13 +27,18 @@ static uint16_t suggestion(const struct mapping *m)
 	return m->internal_port == 0 ? 1 : m->wish;
 }
 
-static int send_pcp_map(struct path *p, struct mapping *m, uint32_t lifetime)
+static int
+send_pcp_map(struct path *p, struct mapping *m, uint32_t lifetime)
 {
 	const struct forward *f = m->unit != NULL ? m->unit->forward : NULL;
 	const struct netaddr *none = p->family == FAMILY_IPV4 ? &netaddr_any4 : &netaddr_any6;
-	struct pcp_request r = { .opcode = PCP_MAP, .lifetime = lifetime, .client = p->local,
-		.protocol = m->protocol, .internal_port = m->internal_port,
-		.external_port = suggestion(m), .external = *none,
+	struct pcp_request r = { .opcode = PCP_MAP,
+		.lifetime = lifetime,
+		.client = p->local,
+		.protocol = m->protocol,
+		.internal_port = m->internal_port,
+		.external_port = suggestion(m),
+		.external = *none,
 		.internal = mapping_internal(m) };
 	struct pcp_filter filters[8];
 	uint8_t bytes[PCP_MAX_PACKET];
@@ -52,7 +59,8 @@ static int send_pcp_map(struct path *p, struct mapping *m, uint32_t lifetime)
 	return n > 0 ? send_bytes(p, MAPPER_PCP, bytes, n) : 0;
 }
 
-int portcontrol_send_map(struct path *p, mstime now, struct mapping *m, enum mapper mapper)
+int
+portcontrol_send_map(struct path *p, mstime now, struct mapping *m, enum mapper mapper)
 {
 	uint32_t lifetime = m->state == MAPPING_RELEASING ? 0 : m->unit->forward->lifetime;
 	uint8_t bytes[NATPMP_MAX_REQUEST];
@@ -63,12 +71,13 @@ int portcontrol_send_map(struct path *p, mstime now, struct mapping *m, enum map
 		p->last_delete = now;
 	if (mapper == MAPPER_PCP)
 		return send_pcp_map(p, m, lifetime);
-	n = natpmp_encode_map(m->protocol, m->internal_port, suggestion(m), lifetime, bytes,
-	    sizeof(bytes));
+	n = natpmp_encode_map(
+	    m->protocol, m->internal_port, suggestion(m), lifetime, bytes, sizeof(bytes));
 	return n > 0 ? send_bytes(p, MAPPER_NATPMP, bytes, n) : 0;
 }
 
-int portcontrol_send_address(struct path *p, mstime now)
+int
+portcontrol_send_address(struct path *p, mstime now)
 {
 	uint8_t bytes[NATPMP_MAX_REQUEST];
 	size_t n = natpmp_encode_address(bytes, sizeof(bytes));
@@ -77,7 +86,8 @@ int portcontrol_send_address(struct path *p, mstime now)
 	return send_bytes(p, MAPPER_NATPMP, bytes, n);
 }
 
-int portcontrol_send_announce(struct path *p, mstime now)
+int
+portcontrol_send_announce(struct path *p, mstime now)
 {
 	struct pcp_request r = { .opcode = PCP_ANNOUNCE, .client = p->local };
 	uint8_t bytes[24];
@@ -89,22 +99,24 @@ int portcontrol_send_announce(struct path *p, mstime now)
 
 /* ---- in: NAT-PMP ---------------------------------------------------------------------------- */
 
-static bool answers(const struct path *p, enum exchange_kind kind, enum mapper mapper)
+static bool
+answers(const struct path *p, enum exchange_kind kind, enum mapper mapper)
 {
 	return p->exchange.kind == kind && p->exchange.mapper == mapper;
 }
 
 /* Overtaken on the way by a later answer: neither its content nor its clock is news. */
-static bool overtaken(const struct path *p, enum mapper mapper, uint32_t epoch,
-    const struct mapping *m)
+static bool
+overtaken(const struct path *p, enum mapper mapper, uint32_t epoch, const struct mapping *m)
 {
 	const struct epoch *last = &p->epochs[dialect(mapper)];
 
-	return (m == NULL || m->tries == 0) && last->known && epoch < last->value
-	    && last->value - epoch <= 6 && last->value > 6;
+	return (m == NULL || m->tries == 0) && last->known && epoch < last->value &&
+	    last->value - epoch <= 6 && last->value > 6;
 }
 
-static void natpmp_address(struct path *p, mstime now, const struct natpmp_reply *r)
+static void
+natpmp_address(struct path *p, mstime now, const struct natpmp_reply *r)
 {
 	if (answers(p, EXCHANGE_ADDRESS, MAPPER_NATPMP))
 		exchange_done(p, now);
@@ -115,49 +127,52 @@ static void natpmp_address(struct path *p, mstime now, const struct natpmp_reply
 }
 
 /* The one mapping that a first contact has asked for, when an error does not say. */
-static struct mapping *contact_head(struct path *p, uint8_t protocol)
+static struct mapping *
+contact_head(struct path *p, uint8_t protocol)
 {
 	struct mapping *m;
 
-	TAILQ_FOREACH (m, &p->mappings, of_path)
-		if (m->unit != NULL && m->tries > 0 && m->asked_natpmp && m->protocol == protocol)
-			return m;
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->unit != NULL && m->tries > 0 && m->asked_natpmp && m->protocol == protocol)
+		return m;
 	return NULL;
 }
 
 /* Which of our requests does this answer? Errors may not say: there is only one. */
-static struct mapping *natpmp_match(struct path *p, mstime now, const struct natpmp_reply *r)
+static struct mapping *
+natpmp_match(struct path *p, mstime now, const struct natpmp_reply *r)
 {
 	struct mapping *x = answers(p, EXCHANGE_MAP, MAPPER_NATPMP) ? p->exchange.mapping : NULL;
 	struct mapping *m;
 
-	if (x != NULL && x->protocol == r->protocol
-	    && (r->internal_port == x->internal_port || (r->result != 0 && !r->has_ports)))
+	if (x != NULL && x->protocol == r->protocol &&
+	    (r->internal_port == x->internal_port || (r->result != 0 && !r->has_ports)))
 		return x;
 	if (!r->has_ports && r->result != 0 && !p->answered)
 		return contact_head(p, r->protocol);
-	TAILQ_FOREACH (m, &p->mappings, of_path)
-		if (m->asked_natpmp && m->protocol == r->protocol && m->tries > 0
-		    && m->internal_port == r->internal_port && mapping_internal(m) == NULL
-		    && (!mapping_leased(m, now) || m->maker == MAPPER_NATPMP))
-			return m;
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->asked_natpmp && m->protocol == r->protocol && m->tries > 0 &&
+	    m->internal_port == r->internal_port && mapping_internal(m) == NULL &&
+	    (!mapping_leased(m, now) || m->maker == MAPPER_NATPMP))
+		return m;
 	if (x != NULL && x->internal_port == 0 && r->internal_port == r->external_port)
 		return x; /* an assigned port, echoed as both */
 	return NULL;
 }
 
 /* Port numbers cut to 8 bits and the like: never accepted, but worth a word. */
-static void natpmp_garbled(struct path *p, mstime now, const struct natpmp_reply *r)
+static void
+natpmp_garbled(struct path *p, mstime now, const struct natpmp_reply *r)
 {
 	struct mapping *m = NULL, *each;
 
-	TAILQ_FOREACH (each, &p->mappings, of_path)
-		if (each->internal_port == r->internal_port)
-			return; /* a late one, for another of ours */
-	TAILQ_FOREACH (each, &p->mappings, of_path)
-		if (each->unit != NULL && each->protocol == r->protocol && each->tries > 0
-		    && each->asked_natpmp && !mapping_leased(each, now))
-			m = each;
+	TAILQ_FOREACH(each, &p->mappings, of_path)
+	if (each->internal_port == r->internal_port)
+		return; /* a late one, for another of ours */
+	TAILQ_FOREACH(each, &p->mappings, of_path)
+	if (each->unit != NULL && each->protocol == r->protocol && each->tries > 0 &&
+	    each->asked_natpmp && !mapping_leased(each, now))
+		m = each;
 	if (m == NULL || r->result != 0)
 		return;
 	if (++m->garbled < 3)
@@ -171,10 +186,13 @@ static void natpmp_garbled(struct path *p, mstime now, const struct natpmp_reply
 	mapping_enter(m, now, MAPPING_FAILED, now + 15 * 60 * MSTIME_SECOND);
 }
 
-static void natpmp_map(struct path *p, mstime now, const struct natpmp_reply *r)
+static void
+natpmp_map(struct path *p, mstime now, const struct natpmp_reply *r)
 {
 	struct mapping *m = natpmp_match(p, now, r);
-	struct answer a = { .mapper = MAPPER_NATPMP, .result = r->result, .lifetime = r->lifetime,
+	struct answer a = { .mapper = MAPPER_NATPMP,
+		.result = r->result,
+		.lifetime = r->lifetime,
 		.external_port = r->external_port };
 
 	if (m == NULL) {
@@ -191,21 +209,24 @@ static void natpmp_map(struct path *p, mstime now, const struct natpmp_reply *r)
 	mapping_answer(m, now, &a);
 }
 
-static bool pcp_outstanding(const struct path *p)
+static bool
+pcp_outstanding(const struct path *p)
 {
 	if (!p->answered)
 		return p->contact.sends[0] > 0;
 	return p->exchange.kind != EXCHANGE_NONE && p->exchange.mapper == MAPPER_PCP;
 }
 
-static bool natpmp_outstanding(const struct path *p)
+static bool
+natpmp_outstanding(const struct path *p)
 {
 	if (!p->answered)
 		return p->contact.sends[1] > 0;
 	return p->exchange.kind != EXCHANGE_NONE && p->exchange.mapper == MAPPER_NATPMP;
 }
 
-static void natpmp_input(struct path *p, mstime now, const void *bytes, size_t n)
+static void
+natpmp_input(struct path *p, mstime now, const void *bytes, size_t n)
 {
 	struct natpmp_reply r;
 
@@ -227,7 +248,8 @@ static void natpmp_input(struct path *p, mstime now, const void *bytes, size_t n
 
 /* ---- in: PCP -------------------------------------------------------------------------------- */
 
-static bool same_internal(const struct mapping *m, const struct pcp_reply *r)
+static bool
+same_internal(const struct mapping *m, const struct pcp_reply *r)
 {
 	const struct netaddr *internal = mapping_internal(m);
 
@@ -237,13 +259,15 @@ static bool same_internal(const struct mapping *m, const struct pcp_reply *r)
 }
 
 /* RFC 6887 section 11.4: protocol, internal port, nonce; the address is the socket's. */
-static bool pcp_fits(const struct mapping *m, const struct pcp_reply *r)
+static bool
+pcp_fits(const struct mapping *m, const struct pcp_reply *r)
 {
-	return m->asked_pcp && m->protocol == r->protocol && m->internal_port == r->internal_port
-	    && memcmp(m->nonce, r->nonce, sizeof(m->nonce)) == 0 && same_internal(m, r);
+	return m->asked_pcp && m->protocol == r->protocol && m->internal_port == r->internal_port &&
+	    memcmp(m->nonce, r->nonce, sizeof(m->nonce)) == 0 && same_internal(m, r);
 }
 
-static struct mapping *pcp_match(struct path *p, const struct pcp_reply *r)
+static struct mapping *
+pcp_match(struct path *p, const struct pcp_reply *r)
 {
 	struct mapping *x = answers(p, EXCHANGE_MAP, MAPPER_PCP) ? p->exchange.mapping : NULL;
 	struct mapping *m;
@@ -251,22 +275,26 @@ static struct mapping *pcp_match(struct path *p, const struct pcp_reply *r)
 	/* First the one that is asked for now: a mapping and its ghost share everything. */
 	if (x != NULL && (!r->has_map || pcp_fits(x, r)))
 		return x;
-	TAILQ_FOREACH (m, &p->mappings, of_path)
-		if (r->has_map && pcp_fits(m, r))
-			return m;
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (r->has_map && pcp_fits(m, r))
+		return m;
 	return NULL;
 }
 
-static void pcp_map(struct path *p, mstime now, const struct pcp_reply *r)
+static void
+pcp_map(struct path *p, mstime now, const struct pcp_reply *r)
 {
 	struct mapping *m = pcp_match(p, r);
-	struct answer a = { .mapper = MAPPER_PCP, .result = r->result, .lifetime = r->lifetime,
-		.external_port = r->external_port, .has_external = true, .external = r->external };
+	struct answer a = { .mapper = MAPPER_PCP,
+		.result = r->result,
+		.lifetime = r->lifetime,
+		.external_port = r->external_port,
+		.has_external = true,
+		.external = r->external };
 
 	if (m == NULL || overtaken(p, MAPPER_PCP, r->epoch, m))
 		return;
-	if (p->exchange.mapping == m && p->exchange.mapper == MAPPER_PCP
-	    && mapping_expects(m, &a))
+	if (p->exchange.mapping == m && p->exchange.mapper == MAPPER_PCP && mapping_expects(m, &a))
 		exchange_done(p, now);
 	path_heard(p, now, MAPPER_PCP, &r->epoch);
 	/* A lease is never moved to another protocol while it lives. */
@@ -275,7 +303,8 @@ static void pcp_map(struct path *p, mstime now, const struct pcp_reply *r)
 	mapping_answer(m, now, &a);
 }
 
-static void pcp_input(struct path *p, mstime now, const void *bytes, size_t n)
+static void
+pcp_input(struct path *p, mstime now, const void *bytes, size_t n)
 {
 	struct pcp_reply r;
 
@@ -316,7 +345,8 @@ static void pcp_input(struct path *p, mstime now, const void *bytes, size_t n)
 	path_heard(p, now, MAPPER_PCP, &r.epoch);
 }
 
-void portcontrol_input(struct path *p, mstime now, const void *bytes, size_t n)
+void
+portcontrol_input(struct path *p, mstime now, const void *bytes, size_t n)
 {
 	const uint8_t *octets = bytes;
 
@@ -328,13 +358,15 @@ void portcontrol_input(struct path *p, mstime now, const void *bytes, size_t n)
 		pcp_input(p, now, bytes, n);
 }
 
-/* ---- announcements ---------------------------------------------------------------------------- */
+/* ---- announcements ----------------------------------------------------------------------------
+ */
 
 /*
- * RFC 6886 section 3.2.1, RFC 6887 section 14.1.3. An announcement is a hint: its epoch is compared,
- * never stored (miniupnpd sends the old one first, Q-004); a unicast answer decides.
+ * RFC 6886 section 3.2.1, RFC 6887 section 14.1.3. An announcement is a hint: its epoch is
+ * compared, never stored (miniupnpd sends the old one first, Q-004); a unicast answer decides.
  */
-bool portcontrol_is_hint(const struct path *p, mstime now, uint16_t port, const void *bytes, size_t n)
+bool
+portcontrol_is_hint(const struct path *p, mstime now, uint16_t port, const void *bytes, size_t n)
 {
 	const uint8_t *octets = bytes;
 	const struct epoch *natpmp = &p->epochs[dialect(MAPPER_NATPMP)];
@@ -349,14 +381,14 @@ bool portcontrol_is_hint(const struct path *p, mstime now, uint16_t port, const 
 			return false;
 		if (!p->answered || p->outage || !natpmp->known)
 			return true;
-		return epoch_is_reset(natpmp, MAPPER_NATPMP, a.epoch, now)
-		    || (a.result == 0 && p->mapper == MAPPER_NATPMP
-			&& (!p->has_external || !netaddr_equal(&a.external, &p->external)));
+		return epoch_is_reset(natpmp, MAPPER_NATPMP, a.epoch, now) ||
+		    (a.result == 0 && p->mapper == MAPPER_NATPMP &&
+			(!p->has_external || !netaddr_equal(&a.external, &p->external)));
 	}
-	if (port != PCP_SERVER_PORT || pcp_decode(bytes, n, &b) != PCP_REPLY
-	    || b.opcode != PCP_ANNOUNCE || b.result != PCP_SUCCESS)
+	if (port != PCP_SERVER_PORT || pcp_decode(bytes, n, &b) != PCP_REPLY ||
+	    b.opcode != PCP_ANNOUNCE || b.result != PCP_SUCCESS)
 		return false;
 	/* With NAT-PMP alone there is nothing to compare it with. */
-	return !p->answered || p->outage || !pcp->known
-	    || epoch_is_reset(pcp, MAPPER_PCP, b.epoch, now);
+	return !p->answered || p->outage || !pcp->known ||
+	    epoch_is_reset(pcp, MAPPER_PCP, b.epoch, now);
 }

@@ -7,7 +7,8 @@
  */
 
 /* The external address of a lease, as far as it is known. */
-bool mapping_external(const struct mapping *m, struct netaddr *out)
+bool
+mapping_external(const struct mapping *m, struct netaddr *out)
 {
 	if (m->maker == MAPPER_PCP) {
 		*out = m->external;
@@ -17,7 +18,8 @@ bool mapping_external(const struct mapping *m, struct netaddr *out)
 	return m->path != NULL && m->path->has_external;
 }
 
-enum mapping_state mapping_view(const struct mapping *m, mstime now)
+enum mapping_state
+mapping_view(const struct mapping *m, mstime now)
 {
 	bool leased = mapping_leased(m, now);
 
@@ -34,7 +36,8 @@ enum mapping_state mapping_view(const struct mapping *m, mstime now)
 	return m->state;
 }
 
-bool unit_is_up(const struct unit *u, mstime now)
+bool
+unit_is_up(const struct unit *u, mstime now)
 {
 	for (unsigned i = 0; i < u->forward->count; i++) {
 		const struct mapping *m = &u->mappings[i];
@@ -45,7 +48,8 @@ bool unit_is_up(const struct unit *u, mstime now)
 	return true;
 }
 
-static bool unit_differs(const struct unit *u, const struct netaddr *external)
+static bool
+unit_differs(const struct unit *u, const struct netaddr *external)
 {
 	if (!netaddr_equal(external, &u->told_external) && !netaddr_is_any(external))
 		return true;
@@ -55,7 +59,8 @@ static bool unit_differs(const struct unit *u, const struct netaddr *external)
 	return false;
 }
 
-static void remember_told(struct unit *u, const struct netaddr *external)
+static void
+remember_told(struct unit *u, const struct netaddr *external)
 {
 	u->told_external = *external;
 	for (unsigned i = 0; i < u->forward->count; i++)
@@ -63,19 +68,20 @@ static void remember_told(struct unit *u, const struct netaddr *external)
 }
 
 /* The new lease is there: the one on the path before may be released. */
-static void hand_over_done(struct engine *e, mstime now, const struct unit *u)
+static void
+hand_over_done(struct engine *e, mstime now, const struct unit *u)
 {
 	struct path *p;
 	struct mapping *m;
 
-	TAILQ_FOREACH (p, &e->paths, next)
-		TAILQ_FOREACH (m, &p->mappings, of_path)
-			if (m->unit == NULL && p != u->path && m->due > now
-			    && m->protocol == u->protocol)
-				mapping_enter(m, now, MAPPING_RELEASING, now);
+	TAILQ_FOREACH(p, &e->paths, next)
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->unit == NULL && p != u->path && m->due > now && m->protocol == u->protocol)
+		mapping_enter(m, now, MAPPING_RELEASING, now);
 }
 
-static void publish_up(struct engine *e, mstime now, struct unit *u)
+static void
+publish_up(struct engine *e, mstime now, struct unit *u)
 {
 	struct mapping *first = &u->mappings[0];
 	struct netaddr external, old = u->told_external;
@@ -113,7 +119,8 @@ static void publish_up(struct engine *e, mstime now, struct unit *u)
 	}
 }
 
-static void publish_down(struct engine *e, mstime now, struct unit *u)
+static void
+publish_down(struct engine *e, mstime now, struct unit *u)
 {
 	struct mapping *first = &u->mappings[0], *failed = NULL;
 
@@ -123,8 +130,8 @@ static void publish_down(struct engine *e, mstime now, struct unit *u)
 		if (now < u->held_until)
 			return;
 		u->told_up = false;
-		tell_mapping(e, now, first, EVENT_LOST, u->forward->count, &u->told_external,
-		    old_port);
+		tell_mapping(
+		    e, now, first, EVENT_LOST, u->forward->count, &u->told_external, old_port);
 	}
 	u->held_until = 0;
 	for (unsigned i = 0; i < u->forward->count && failed == NULL; i++)
@@ -132,8 +139,8 @@ static void publish_down(struct engine *e, mstime now, struct unit *u)
 			failed = &u->mappings[i];
 	if (failed == NULL)
 		return;
-	if (u->told_failed && u->told_trouble == failed->problem.trouble
-	    && u->told_result == failed->problem.result)
+	if (u->told_failed && u->told_trouble == failed->problem.trouble &&
+	    u->told_result == failed->problem.result)
 		return;
 	u->told_failed = true;
 	u->told_trouble = (uint8_t)failed->problem.trouble;
@@ -141,7 +148,8 @@ static void publish_down(struct engine *e, mstime now, struct unit *u)
 	tell_mapping(e, now, failed, EVENT_FAILED, u->forward->count, NULL, 0);
 }
 
-static void publish_path(struct path *p, mstime now)
+static void
+publish_path(struct path *p, mstime now)
 {
 	struct netaddr external, old = p->told_external;
 
@@ -152,52 +160,58 @@ static void publish_path(struct path *p, mstime now)
 	p->told_address = true;
 }
 
-void publish(struct engine *e, mstime now)
+void
+publish(struct engine *e, mstime now)
 {
 	struct forward *f;
 	struct path *p;
 
-	TAILQ_FOREACH (p, &e->paths, next)
-		publish_path(p, now);
-	TAILQ_FOREACH (f, &e->forwards, next)
-		for (unsigned i = 0; i < f->n_units; i++) {
-			if (unit_is_up(&f->units[i], now))
-				publish_up(e, now, &f->units[i]);
-			else
-				publish_down(e, now, &f->units[i]);
-		}
+	TAILQ_FOREACH(p, &e->paths, next)
+	publish_path(p, now);
+	TAILQ_FOREACH(f, &e->forwards, next)
+	for (unsigned i = 0; i < f->n_units; i++) {
+		if (unit_is_up(&f->units[i], now))
+			publish_up(e, now, &f->units[i]);
+		else
+			publish_down(e, now, &f->units[i]);
+	}
 	if (e->unsaved)
 		e->io->save(e->ctx);
 	e->unsaved = false;
 }
 
 /* Honesty has its own alarm: the end of every lease that was told, and of every hand-over. */
-mstime publish_next(const struct engine *e)
+mstime
+publish_next(const struct engine *e)
 {
 	const struct forward *f;
 	mstime t = MSTIME_NEVER;
 
-	TAILQ_FOREACH (f, &e->forwards, next)
-		for (unsigned i = 0; i < f->n_units; i++) {
-			const struct unit *u = &f->units[i];
+	TAILQ_FOREACH(f, &e->forwards, next)
+	for (unsigned i = 0; i < f->n_units; i++) {
+		const struct unit *u = &f->units[i];
 
-			if (u->held_until != 0 && u->told_up && u->held_until < t)
-				t = u->held_until;
-			for (unsigned k = 0; k < f->count; k++)
-				if (u->mappings[k].expires != 0 && u->mappings[k].expires < t)
-					t = u->mappings[k].expires;
-		}
+		if (u->held_until != 0 && u->told_up && u->held_until < t)
+			t = u->held_until;
+		for (unsigned k = 0; k < f->count; k++)
+			if (u->mappings[k].expires != 0 && u->mappings[k].expires < t)
+				t = u->mappings[k].expires;
+	}
 	return t;
 }
 
 /* ---- telling -------------------------------------------------------------------------------- */
 
-void tell_mapping(struct engine *e, mstime now, const struct mapping *m, enum engine_event_kind kind,
+void
+tell_mapping(struct engine *e, mstime now, const struct mapping *m, enum engine_event_kind kind,
     uint16_t ports, const struct netaddr *old, uint16_t old_port)
 {
 	struct mapping_status status;
-	struct engine_event event = { .kind = kind, .mapping = &status, .ports = ports,
-		.has_old = old != NULL, .old_external_port = old_port };
+	struct engine_event event = { .kind = kind,
+		.mapping = &status,
+		.ports = ports,
+		.has_old = old != NULL,
+		.old_external_port = old_port };
 
 	mapping_status(m, now, &status);
 	if (kind == EVENT_RELEASED)
@@ -207,7 +221,8 @@ void tell_mapping(struct engine *e, mstime now, const struct mapping *m, enum en
 	e->io->event(e->ctx, &event);
 }
 
-void tell_gateway(struct path *p, mstime now, enum engine_event_kind kind, const struct netaddr *old)
+void
+tell_gateway(struct path *p, mstime now, enum engine_event_kind kind, const struct netaddr *old)
 {
 	struct gateway_status status;
 	struct engine_event event = { .kind = kind, .gateway = &status, .has_old = old != NULL };

@@ -8,23 +8,26 @@
 #define MINUTE (60 * SECOND)
 #define HOUR (60 * MINUTE)
 
-#define NATPMP_SENDS 9u	       /* RFC 6886 section 3.1 */
+#define NATPMP_SENDS 9u           /* RFC 6886 section 3.1 */
 #define NATPMP_REST (15 * MINUTE) /* after "not supported", section 1.12 of our protocol notes */
 #define PCP_IRT (3 * SECOND)
 #define PCP_MRT (1024 * SECOND)
 #define FIRST_WAIT ((mstime)250)
 
-static mstime min(mstime a, mstime b)
+static mstime
+min(mstime a, mstime b)
 {
 	return a < b ? a : b;
 }
 
-static mstime max(mstime a, mstime b)
+static mstime
+max(mstime a, mstime b)
 {
 	return a > b ? a : b;
 }
 
-mstime jitter_tenth(mstime base, uint32_t random)
+mstime
+jitter_tenth(mstime base, uint32_t random)
 {
 	return base - base / 10 + (mstime)(random % (uint64_t)(base / 5 + 1));
 }
@@ -40,7 +43,8 @@ mstime jitter_tenth(mstime base, uint32_t random)
  * RFC 6886 section 3.6: reset <=> new < prev + 7/8 * elapsed - 2. Its one-sided rule is
  * completed by PCP's second line: a clock that jumps ahead is a restart, too (Q-001).
  */
-bool epoch_is_reset(const struct epoch *e, enum mapper mapper, uint32_t value, mstime now)
+bool
+epoch_is_reset(const struct epoch *e, enum mapper mapper, uint32_t value, mstime now)
 {
 	int64_t elapsed = now - e->at;
 	int64_t client = elapsed / 1000;
@@ -58,7 +62,8 @@ bool epoch_is_reset(const struct epoch *e, enum mapper mapper, uint32_t value, m
 	return (server + 2) * 8000 < elapsed * 7;
 }
 
-bool epoch_observe(struct epoch *e, enum mapper mapper, uint32_t value, mstime now)
+bool
+epoch_observe(struct epoch *e, enum mapper mapper, uint32_t value, mstime now)
 {
 	bool reset = epoch_is_reset(e, mapper, value, now);
 
@@ -77,14 +82,17 @@ bool epoch_observe(struct epoch *e, enum mapper mapper, uint32_t value, mstime n
 	return reset;
 }
 
-mstime contact_wait(enum mapper mapper, bool on_link, unsigned n, mstime previous, uint32_t random)
+mstime
+contact_wait(enum mapper mapper, bool on_link, unsigned n, mstime previous, uint32_t random)
 {
 	mstime wait;
 
+	if (n == 0)
+		n = 1;
 	/* The ninth is waited for like the others; what follows is another attempt. */
 	if (mapper != MAPPER_PCP)
-		return (n <= NATPMP_SENDS ? FIRST_WAIT << (n - 1) : 0)
-		    + (n >= NATPMP_SENDS ? NATPMP_REST : 0);
+		return (n <= NATPMP_SENDS ? FIRST_WAIT << (n - 1) : 0) +
+		    (n >= NATPMP_SENDS ? NATPMP_REST : 0);
 	if (n == 1)
 		wait = on_link ? FIRST_WAIT : PCP_IRT;
 	else if (previous < PCP_IRT / 2)
@@ -96,7 +104,8 @@ mstime contact_wait(enum mapper mapper, bool on_link, unsigned n, mstime previou
 	return jitter_tenth(wait, random);
 }
 
-mstime outage_wait(mstime silence, mstime previous, uint32_t random)
+mstime
+outage_wait(mstime silence, mstime previous, uint32_t random)
 {
 	if (silence < 10 * MINUTE)
 		return RENEW_GAP;
@@ -112,7 +121,8 @@ mstime outage_wait(mstime silence, mstime previous, uint32_t random)
  *
  * NAT-PMP (RFC 6886 section 3.3 knows only the half) has bursts at 1/2, 3/4 and 9/10.
  */
-static bool window(enum mapper mapper, mstime length, unsigned k, mstime *start, mstime *width)
+static bool
+window(enum mapper mapper, mstime length, unsigned k, mstime *start, mstime *width)
 {
 	if (mapper == MAPPER_PCP) {
 		if (k > 12)
@@ -128,8 +138,15 @@ static bool window(enum mapper mapper, mstime length, unsigned k, mstime *start,
 	return true;
 }
 
-static mstime short_renewal(mstime granted, mstime length, mstime ceiling, mstime last,
-    uint32_t random)
+/* NAT-PMP's last bursts begin on time, whatever probes there were. */
+static bool
+later_burst(enum mapper mapper, unsigned k)
+{
+	return mapper != MAPPER_PCP && k > 0;
+}
+
+static mstime
+short_renewal(mstime granted, mstime length, mstime ceiling, mstime last, uint32_t random)
 {
 	mstime spread = length / 32;
 	mstime first = length / 2 + (mstime)(random % (uint64_t)(spread + 1));
@@ -138,8 +155,9 @@ static mstime short_renewal(mstime granted, mstime length, mstime ceiling, mstim
 	return at < granted + length ? at : MSTIME_NEVER;
 }
 
-mstime renewal_next(enum mapper mapper, mstime granted, mstime length, mstime ceiling, mstime last,
-    uint32_t random)
+mstime
+renewal_next(
+    enum mapper mapper, mstime granted, mstime length, mstime ceiling, mstime last, uint32_t random)
 {
 	mstime earliest = last + RENEW_GAP;
 	/* A long lease is renewed as if it were one whose half is the ceiling; should that fail,
@@ -153,13 +171,14 @@ mstime renewal_next(enum mapper mapper, mstime granted, mstime length, mstime ce
 
 		for (unsigned k = 0; window(mapper, bases[b], k, &start, &width); k++) {
 			mstime at = start + (mstime)(random % (uint64_t)(width + 1));
+			mstime soonest = later_burst(mapper, k) ? last + MSTIME_SECOND : earliest;
 
 			if (b == 0 && k == 0)
 				at = min(at, max(ceiling, start));
 			/* A window that the last try was in, or that has passed, is done with. */
-			if (last - granted >= start || granted + start + width < earliest)
+			if (last - granted >= start || granted + start + width < soonest)
 				continue;
-			at = max(granted + at, earliest);
+			at = max(granted + at, soonest);
 			return at < granted + length ? at : MSTIME_NEVER;
 		}
 	}
@@ -171,17 +190,18 @@ mstime renewal_next(enum mapper mapper, mstime granted, mstime length, mstime ce
  * rules within 30 s … 1 h (short) and 15 min … 1 h (long). miniupnpd sends 0 with long errors.
  * RFC 6886 gives no times: what may pass by itself (3, 4) is short, the rest is long.
  */
-mstime refusal_wait(enum mapper mapper, uint16_t result, uint32_t lifetime, unsigned attempt)
+mstime
+refusal_wait(enum mapper mapper, uint16_t result, uint32_t lifetime, unsigned attempt)
 {
 	bool brief;
 	mstime wait;
 
 	if (mapper == MAPPER_PCP)
-		brief = result == PCP_SUCCESS || result == PCP_NETWORK_FAILURE
-		    || result == PCP_NO_RESOURCES || result == PCP_USER_EX_QUOTA;
+		brief = result == PCP_SUCCESS || result == PCP_NETWORK_FAILURE ||
+		    result == PCP_NO_RESOURCES || result == PCP_USER_EX_QUOTA;
 	else
-		brief = result == NATPMP_SUCCESS || result == NATPMP_NETWORK_FAILURE
-		    || result == NATPMP_OUT_OF_RESOURCES;
+		brief = result == NATPMP_SUCCESS || result == NATPMP_NETWORK_FAILURE ||
+		    result == NATPMP_OUT_OF_RESOURCES;
 	if (!brief) {
 		wait = lifetime == 0 ? 30 * MINUTE : (mstime)lifetime * SECOND;
 		return min(max(wait, 15 * MINUTE), HOUR);
@@ -189,8 +209,8 @@ mstime refusal_wait(enum mapper mapper, uint16_t result, uint32_t lifetime, unsi
 	wait = lifetime == 0 ? 30 * SECOND : (mstime)lifetime * SECOND;
 	/* A gateway without an address is asked every 30 s; a full one is left more and more
 	 * alone (P-62, RFC 6886: 30 s at least). */
-	if ((mapper == MAPPER_PCP && result != PCP_NETWORK_FAILURE)
-	    || (mapper != MAPPER_PCP && result == NATPMP_OUT_OF_RESOURCES))
+	if ((mapper == MAPPER_PCP && result != PCP_NETWORK_FAILURE) ||
+	    (mapper != MAPPER_PCP && result == NATPMP_OUT_OF_RESOURCES))
 		wait = max(wait, (30 * SECOND) << (attempt < 5 ? attempt : 5));
 	return min(max(wait, 30 * SECOND), result == 0 ? 15 * MINUTE : HOUR);
 }

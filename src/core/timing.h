@@ -43,8 +43,8 @@ mstime outage_wait(mstime silence, mstime previous, uint32_t random);
  * When to try to renew next. `granted` and `length` give the lease, `ceiling` is
  * max-renew-interval, `last` the last try (or `granted`). MSTIME_NEVER: not before the lease ends.
  */
-mstime renewal_next(enum mapper, mstime granted, mstime length, mstime ceiling, mstime last,
-    uint32_t random);
+mstime renewal_next(
+    enum mapper, mstime granted, mstime length, mstime ceiling, mstime last, uint32_t random);
 
 /* How long a refused request rests. `lifetime` in s is PCP's, `attempt` counts refusals in a row
  * from 0. Between 30 s and one hour (P-60, Q-101, Q-102). */

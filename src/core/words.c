@@ -5,7 +5,8 @@
 
 #include <stdio.h>
 
-const char *mapper_name(enum mapper mapper)
+const char *
+mapper_name(enum mapper mapper)
 {
 	switch (mapper) {
 	case MAPPER_PCP:
@@ -20,41 +21,54 @@ const char *mapper_name(enum mapper mapper)
 	return NULL;
 }
 
-const char *family_name(enum family family)
+const char *
+family_name(enum family family)
 {
 	return family == FAMILY_IPV6 ? "ipv6" : "ipv4";
 }
 
-const char *protocol_name(uint8_t protocol)
+const char *
+protocol_name(uint8_t protocol)
 {
 	return protocol == PROTOCOL_UDP ? "udp" : "tcp";
 }
 
-const char *gateway_state_name(enum gateway_state state)
+const char *
+gateway_state_name(enum gateway_state state)
 {
 	static const char *const names[] = { [GATEWAY_UNUSED] = "unused",
-		[GATEWAY_ABSENT] = "absent", [GATEWAY_PROBING] = "probing",
-		[GATEWAY_READY] = "ready", [GATEWAY_SILENT] = "silent",
+		[GATEWAY_ABSENT] = "absent",
+		[GATEWAY_PROBING] = "probing",
+		[GATEWAY_READY] = "ready",
+		[GATEWAY_SILENT] = "silent",
 		[GATEWAY_UNSUPPORTED] = "unsupported" };
 
 	return names[state];
 }
 
-const char *mapping_state_name(enum mapping_state state)
+const char *
+mapping_state_name(enum mapping_state state)
 {
 	static const char *const names[] = { [MAPPING_WAITING] = "waiting",
-		[MAPPING_REQUESTING] = "requesting", [MAPPING_ACTIVE] = "active",
-		[MAPPING_FAILED] = "failed", [MAPPING_RELEASING] = "releasing",
+		[MAPPING_REQUESTING] = "requesting",
+		[MAPPING_ACTIVE] = "active",
+		[MAPPING_FAILED] = "failed",
+		[MAPPING_RELEASING] = "releasing",
 		[MAPPING_IDLE] = "idle" };
 
 	return names[state];
 }
 
-const char *engine_event_name(enum engine_event_kind kind)
+const char *
+engine_event_name(enum engine_event_kind kind)
 {
-	static const char *const names[] = { [EVENT_MAPPED] = "mapped", [EVENT_CHANGED] = "changed",
-		[EVENT_LOST] = "lost", [EVENT_RELEASED] = "released", [EVENT_FAILED] = "failed",
-		[EVENT_RENEWED] = "renewed", [EVENT_GATEWAY_READY] = "gateway-ready",
+	static const char *const names[] = { [EVENT_MAPPED] = "mapped",
+		[EVENT_CHANGED] = "changed",
+		[EVENT_LOST] = "lost",
+		[EVENT_RELEASED] = "released",
+		[EVENT_FAILED] = "failed",
+		[EVENT_RENEWED] = "renewed",
+		[EVENT_GATEWAY_READY] = "gateway-ready",
 		[EVENT_GATEWAY_SILENT] = "gateway-silent",
 		[EVENT_GATEWAY_REBOOTED] = "gateway-rebooted",
 		[EVENT_GATEWAY_CHANGED] = "gateway-changed",
@@ -64,7 +78,8 @@ const char *engine_event_name(enum engine_event_kind kind)
 }
 
 /* What a home user can do about a refusal. */
-static const char *pcp_text(uint16_t result)
+static const char *
+pcp_text(uint16_t result)
 {
 	switch (result) {
 	case PCP_NOT_AUTHORIZED:
@@ -103,7 +118,8 @@ static const char *pcp_text(uint16_t result)
 	}
 }
 
-static const char *natpmp_text(uint16_t result)
+static const char *
+natpmp_text(uint16_t result)
 {
 	switch (result) {
 	case NATPMP_NOT_AUTHORIZED:
@@ -121,7 +137,8 @@ static const char *natpmp_text(uint16_t result)
 	}
 }
 
-static const char *refusal_text(const struct problem *p, char *room, size_t n)
+static const char *
+refusal_text(const struct problem *p, char *room, size_t n)
 {
 	const char *text = p->mapper == MAPPER_PCP ? pcp_text(p->result) : natpmp_text(p->result);
 
@@ -132,7 +149,8 @@ static const char *refusal_text(const struct problem *p, char *room, size_t n)
 	return room;
 }
 
-const char *problem_text(const struct problem *p, char *room, size_t n)
+const char *
+problem_text(const struct problem *p, char *room, size_t n)
 {
 	switch (p->trouble) {
 	case TROUBLE_NONE:

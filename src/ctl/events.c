@@ -31,7 +31,7 @@ print_mapping(const json_t *event, const json_t *m)
 	if (row_number(m, "external_port", &first))
 		snprintf(outside, sizeof(outside), ports > 1 ? "%ld-%ld" : "%ld", first,
 		    first + ports - 1);
-	printf("%s %s %s", row_text(m, "forward"), row_text(m, "protocol"),
+	printf(" %s %s %s", row_text(m, "forward"), row_text(m, "protocol"),
 	    unit_endpoint(row_text(m, "internal_address"), inside, room, sizeof(room)));
 	if (*outside != '\0')
 		printf(" -> %s",
@@ -59,7 +59,7 @@ print_gateway(const json_t *event, const json_t *g)
 	const char *old = row_text(event, "old_external_address");
 	const char *error = row_text(g, "last_error");
 
-	printf("gateway %s %s", row_text(g, "name"), row_text(g, "family"));
+	printf(" gateway %s %s", row_text(g, "name"), row_text(g, "family"));
 	if (address != NULL)
 		printf(" %s on %s", address, interface != NULL ? interface : "?");
 	printf(" %s", row_text(g, "state"));
@@ -95,13 +95,13 @@ print_event(const json_t *event)
 	const json_t *problems = json_object_get(event, "problems");
 
 	print_time(row_text(event, "time"));
-	printf("%s ", name != NULL ? name : "?");
+	fputs(name != NULL ? name : "?", stdout);
 	if (json_is_object(m))
 		print_mapping(event, m);
 	else if (json_is_object(g))
 		print_gateway(event, g);
 	else if (json_array_size(problems) > 0)
-		printf("%zu problems, the first: %s", json_array_size(problems),
+		printf(" %zu problems, the first: %s", json_array_size(problems),
 		    row_text(json_array_get(problems, 0), "text"));
 	putchar('\n');
 }
@@ -224,36 +224,44 @@ pause_for_event(const struct ctl *ctl, struct client *events, int64_t deadline)
 	return status;
 }
 
+/* Looks once. True: that was it, with the exit status in `status`. */
+static bool
+wait_is_over(const struct ctl *ctl, int timeout, int64_t deadline, int64_t *since, int *status)
+{
+	struct client_reply reply;
+	const json_t *mappings;
+	bool late = clock_ms() >= deadline, mapped;
+
+	*status = client_ask(ctl, "GetStatus", client_names(ctl), "wait", &reply);
+	if (*status != CTL_DONE)
+		return true;
+	mappings = json_object_get(reply.parameters, "mappings");
+	/* At the end, a mapping whose address is not known is better than nothing. */
+	mapped = is_mapped(mappings, since) || (late && *since != 0);
+	if (mapped)
+		unit_print(mappings);
+	else if (late)
+		complain_late(ctl, mappings, timeout);
+	json_decref(reply.message);
+	*status = mapped ? CTL_DONE : CTL_REFUSED;
+	return mapped || late;
+}
+
 int
 ctl_wait(const struct ctl *ctl)
 {
-	int timeout = ctl->has_timeout ? ctl->timeout : WAIT_DEFAULT, status;
+	int timeout = ctl->has_timeout ? ctl->timeout : WAIT_DEFAULT;
 	int64_t deadline = clock_ms() + timeout, since = 0;
 	struct client *events;
-	struct client_reply reply;
+	int status = begin(ctl, &events);
 
-	status = begin(ctl, &events);
-	while (status == CTL_DONE) {
-		const json_t *mappings;
-		bool over = clock_ms() >= deadline, mapped;
-
-		status = client_ask(ctl, "GetStatus", client_names(ctl), "wait", &reply);
-		if (status != CTL_DONE)
-			break;
-		mappings = json_object_get(reply.parameters, "mappings");
-		mapped = is_mapped(mappings, &since) || (over && since != 0);
-		if (mapped)
-			unit_print(mappings);
-		else if (over)
-			complain_late(ctl, mappings, timeout);
-		json_decref(reply.message);
-		if (mapped || over) {
-			client_close(events);
-			return mapped ? CTL_DONE : CTL_REFUSED;
-		}
+	if (status != CTL_DONE)
+		return status;
+	while (!wait_is_over(ctl, timeout, deadline, &since, &status)) {
 		status = pause_for_event(ctl, events, deadline);
 		if (status != CTL_DONE)
-			client_close(events);
+			break;
 	}
+	client_close(events);
 	return status;
 }

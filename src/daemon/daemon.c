@@ -53,22 +53,26 @@ struct daemon {
 	bool ready, stopping, summary_due, rejected, save_failed;
 };
 
-/* ---- what the engine needs ---------------------------------------------------------------------- */
+/* ---- what the engine needs ----------------------------------------------------------------------
+ */
 
-static int io_send(void *ctx, uint32_t path, const void *bytes, size_t n)
+static int
+io_send(void *ctx, uint32_t path, const void *bytes, size_t n)
 {
 	struct daemon *d = ctx;
 
 	return network_send(d->network, path, bytes, n);
 }
 
-static void io_random(void *ctx, void *bytes, size_t n)
+static void
+io_random(void *ctx, void *bytes, size_t n)
 {
 	(void)ctx;
 	secret_random(bytes, n);
 }
 
-static void io_nonce(void *ctx, const struct nonce_key *key, uint8_t out[12])
+static void
+io_nonce(void *ctx, const struct nonce_key *key, uint8_t out[12])
 {
 	struct daemon *d = ctx;
 	uint8_t numbers[4] = { (uint8_t)key->family, key->protocol,
@@ -84,7 +88,8 @@ static void io_nonce(void *ctx, const struct nonce_key *key, uint8_t out[12])
 	secret_hash(d->secret, parts, sizeof(parts) / sizeof(parts[0]), out, 12);
 }
 
-static void io_event(void *ctx, const struct engine_event *event)
+static void
+io_event(void *ctx, const struct engine_event *event)
 {
 	struct daemon *d = ctx;
 
@@ -95,33 +100,43 @@ static void io_event(void *ctx, const struct engine_event *event)
 	d->summary_due = true;
 }
 
-static void io_save(void *ctx)
+static void
+io_save(void *ctx)
 {
 	struct daemon *d = ctx;
 
 	loop_timer_set(d->save_timer, loop_now(d->loop) + SAVE_DELAY);
 }
 
-static void io_path_done(void *ctx, uint32_t path)
+static void
+io_path_done(void *ctx, uint32_t path)
 {
 	struct daemon *d = ctx;
 
 	network_path_done(d->network, path);
 }
 
-static void io_trace(void *ctx, const char *what, uint32_t path, uint32_t a, uint32_t b)
+static void
+io_trace(void *ctx, const char *what, uint32_t path, uint32_t a, uint32_t b)
 {
 	(void)ctx;
 	if (log_enabled(LOG_LEVEL_DEBUG))
 		log_debug("path %u: %s (%u, %u)", path, what, a, b);
 }
 
-static const struct engine_io engine_io = { .send = io_send, .random = io_random, .nonce = io_nonce,
-	.event = io_event, .save = io_save, .path_done = io_path_done, .trace = io_trace };
+static const struct engine_io engine_io = { .send = io_send,
+	.random = io_random,
+	.nonce = io_nonce,
+	.event = io_event,
+	.save = io_save,
+	.path_done = io_path_done,
+	.trace = io_trace };
 
-/* ---- state file ----------------------------------------------------------------------------------- */
+/* ---- state file
+ * ----------------------------------------------------------------------------------- */
 
-static void save_done(void *ctx, int error)
+static void
+save_done(void *ctx, int error)
 {
 	struct daemon *d = ctx;
 
@@ -134,7 +149,8 @@ static void save_done(void *ctx, int error)
 	d->save_failed = error < 0;
 }
 
-static void save_due(void *ctx)
+static void
+save_due(void *ctx)
 {
 	struct daemon *d = ctx;
 	size_t n;
@@ -143,11 +159,14 @@ static void save_due(void *ctx)
 
 	loop_timer_set(d->save_timer, MSTIME_NEVER);
 	free(text);
+	/* The document was larger than all that it tells of. */
+	malloc_trim(0);
 	if (error < 0)
 		save_done(d, error);
 }
 
-static void read_boot_id(struct daemon *d)
+static void
+read_boot_id(struct daemon *d)
 {
 	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd >= 0 ? read(fd, d->boot, sizeof(d->boot) - 1) : 0;
@@ -158,7 +177,8 @@ static void read_boot_id(struct daemon *d)
 		close(fd);
 }
 
-static void load_state(struct daemon *d)
+static void
+load_state(struct daemon *d)
 {
 	char *text;
 	size_t n;
@@ -184,9 +204,11 @@ static void load_state(struct daemon *d)
 	    error == 0 ? "damaged (set aside as " STATE_NAME ".bad)" : strerror(-error));
 }
 
-/* ---- config ------------------------------------------------------------------------------------- */
+/* ---- config -------------------------------------------------------------------------------------
+ */
 
-static void print_problems(const struct conf_problems *problems)
+static void
+print_problems(const struct conf_problems *problems)
 {
 	for (size_t i = 0; i < problems->n; i++) {
 		const struct conf_problem *p = &problems->list[i];
@@ -199,7 +221,8 @@ static void print_problems(const struct conf_problems *problems)
 	}
 }
 
-int daemon_check_config(const char *config)
+int
+daemon_check_config(const char *config)
 {
 	struct conf_problems problems;
 	struct conf *conf = conf_read(config, &problems);
@@ -219,7 +242,8 @@ int daemon_check_config(const char *config)
 }
 
 /* The problems are the caller's to clear. */
-static struct conf *read_config(struct daemon *d, struct conf_problems *problems)
+static struct conf *
+read_config(struct daemon *d, struct conf_problems *problems)
 {
 	struct conf *conf = conf_read(d->config, problems);
 
@@ -229,14 +253,16 @@ static struct conf *read_config(struct daemon *d, struct conf_problems *problems
 	return conf;
 }
 
-static struct engine_settings settings_of(const struct conf *conf)
+static struct engine_settings
+settings_of(const struct conf *conf)
 {
 	return (struct engine_settings){ .max_renew_interval = conf->max_renew_interval,
 		.recovery_delay = conf->recovery_delay,
 		.release_timeout = conf->release_timeout };
 }
 
-static bool still_wanted(const struct conf *conf, const char *name)
+static bool
+still_wanted(const struct conf *conf, const char *name)
 {
 	for (size_t i = 0; i < conf->n_forwards; i++)
 		if (conf->forwards[i].enabled && strcmp(conf->forwards[i].name, name) == 0)
@@ -246,7 +272,8 @@ static bool still_wanted(const struct conf *conf, const char *name)
 
 /* Makes the engine want what `conf` says and no more: what stays the same sends nothing. What is
  * dropped goes first, so that what replaces it can take its leases over. */
-static void apply_config(struct daemon *d, struct conf *conf)
+static void
+apply_config(struct daemon *d, struct conf *conf)
 {
 	struct conf *old = d->conf;
 	struct engine_settings settings = settings_of(conf);
@@ -285,7 +312,8 @@ static void apply_config(struct daemon *d, struct conf *conf)
 }
 
 /* For SIGHUP and for the control socket. */
-static bool reload(void *ctx, struct conf_problems *problems, struct conf_changes *changes)
+static bool
+reload(void *ctx, struct conf_problems *problems, struct conf_changes *changes)
 {
 	struct daemon *d = ctx;
 	struct conf *conf;
@@ -314,31 +342,36 @@ static bool reload(void *ctx, struct conf_problems *problems, struct conf_change
 	return conf != NULL;
 }
 
-static const struct conf *host_conf(void *ctx)
+static const struct conf *
+host_conf(void *ctx)
 {
 	const struct daemon *d = ctx;
 
 	return d->conf;
 }
 
-static bool host_ready(void *ctx)
+static bool
+host_ready(void *ctx)
 {
 	const struct daemon *d = ctx;
 
 	return d->ready;
 }
 
-static void host_follow(void *ctx)
+static void
+host_follow(void *ctx)
 {
 	struct daemon *d = ctx;
 
 	network_configure(d->network, d->conf);
 }
 
-static const struct control_host control_host = { .conf = host_conf, .ready = host_ready,
-	.reload = reload, .follow = host_follow };
+static const struct control_host control_host = {
+	.conf = host_conf, .ready = host_ready, .reload = reload, .follow = host_follow
+};
 
-static bool open_control(struct daemon *d)
+static bool
+open_control(struct daemon *d)
 {
 	const char *socket = d->socket;
 	char path[4096];
@@ -355,9 +388,11 @@ static bool open_control(struct daemon *d)
 	return error == 0;
 }
 
-/* ---- running ------------------------------------------------------------------------------------ */
+/* ---- running ------------------------------------------------------------------------------------
+ */
 
-static void stop(struct daemon *d, bool release)
+static void
+stop(struct daemon *d, bool release)
 {
 	if (d->stopping)
 		return;
@@ -373,7 +408,8 @@ static void stop(struct daemon *d, bool release)
 	tell_stop(d->tell);
 }
 
-static void got_signal(void *ctx, int number)
+static void
+got_signal(void *ctx, int number)
 {
 	struct daemon *d = ctx;
 
@@ -386,8 +422,7 @@ static void got_signal(void *ctx, int number)
 		conf_problems_clear(&problems);
 		break;
 	case SIGUSR1:
-		log_info("renewing %u mappings",
-		    engine_renew(d->engine, loop_now(d->loop), NULL));
+		log_info("renewing %u mappings", engine_renew(d->engine, loop_now(d->loop), NULL));
 		break;
 	case SIGQUIT:
 		stop(d, false);
@@ -398,14 +433,16 @@ static void got_signal(void *ctx, int number)
 	}
 }
 
-static void engine_due(void *ctx)
+static void
+engine_due(void *ctx)
 {
 	struct daemon *d = ctx;
 
 	engine_tick(d->engine, loop_now(d->loop));
 }
 
-static void become_ready(void *ctx)
+static void
+become_ready(void *ctx)
 {
 	struct daemon *d = ctx;
 
@@ -416,7 +453,8 @@ static void become_ready(void *ctx)
 	service_ready(d->service);
 }
 
-static void tell_summary(struct daemon *d)
+static void
+tell_summary(struct daemon *d)
 {
 	char summary[200], text[256];
 
@@ -428,7 +466,8 @@ static void tell_summary(struct daemon *d)
 }
 
 /* At the end of every dispatch. */
-static void after_round(void *ctx)
+static void
+after_round(void *ctx)
 {
 	struct daemon *d = ctx;
 	mstime next = engine_next(d->engine);
@@ -439,8 +478,9 @@ static void after_round(void *ctx)
 		tell_summary(d);
 	tell_tick(d->tell);
 	control_after(d->control);
-	if (d->stopping && ((engine_drained(d->engine) && tell_idle(d->tell))
-		|| loop_now(d->loop) >= engine_stop_deadline(d->engine))) {
+	if (d->stopping &&
+	    ((engine_drained(d->engine) && tell_idle(d->tell)) ||
+		loop_now(d->loop) >= engine_stop_deadline(d->engine))) {
 		loop_stop(d->loop);
 		return;
 	}
@@ -449,16 +489,19 @@ static void after_round(void *ctx)
 	loop_timer_set(d->engine_timer, next);
 }
 
-/* ---- life --------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------
+ */
 
-static int make_directory(const char *path)
+static int
+make_directory(const char *path)
 {
 	if (mkdir(path, 0755) == 0 || errno == EEXIST)
 		return 0;
 	return -errno;
 }
 
-static bool take_lock(struct daemon *d)
+static bool
+take_lock(struct daemon *d)
 {
 	char path[4096];
 	int error = make_directory(d->runtime);
@@ -479,7 +522,8 @@ static bool take_lock(struct daemon *d)
 	return false;
 }
 
-static bool build(struct daemon *d, struct conf *conf)
+static bool
+build(struct daemon *d, struct conf *conf)
 {
 	static const int signals[] = { SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGUSR1 };
 	struct engine_settings settings = settings_of(conf);
@@ -493,8 +537,8 @@ static bool build(struct daemon *d, struct conf *conf)
 	d->ready_timer = loop_timer_new(d->loop, become_ready, d);
 	d->engine = engine_new(&engine_io, d, &settings);
 	d->statefile = statefile_new(d->loop, d->state, STATE_NAME, save_done, d);
-	if (d->service == NULL || d->engine_timer == NULL || d->save_timer == NULL
-	    || d->ready_timer == NULL || d->engine == NULL || d->statefile == NULL)
+	if (d->service == NULL || d->engine_timer == NULL || d->save_timer == NULL ||
+	    d->ready_timer == NULL || d->engine == NULL || d->statefile == NULL)
 		return false;
 	d->network = network_new(d->loop, d->engine);
 	if (d->network == NULL)
@@ -509,7 +553,8 @@ static bool build(struct daemon *d, struct conf *conf)
 	return true;
 }
 
-static int serve(struct daemon *d, struct conf *conf)
+static int
+serve(struct daemon *d, struct conf *conf)
 {
 	int error;
 
@@ -522,8 +567,8 @@ static int serve(struct daemon *d, struct conf *conf)
 		log_error("no route information from the kernel: %s", strerror(-error));
 		return DAEMON_EXIT_FAILED;
 	}
-	loop_timer_set(d->ready_timer,
-	    loop_now(d->loop) + (mstime)conf->ready_timeout * MSTIME_SECOND);
+	loop_timer_set(
+	    d->ready_timer, loop_now(d->loop) + (mstime)conf->ready_timeout * MSTIME_SECOND);
 	loop_set_after(d->loop, after_round, d);
 	after_round(d);
 	error = loop_run(d->loop);
@@ -534,13 +579,14 @@ static int serve(struct daemon *d, struct conf *conf)
 	save_due(d);
 	error = statefile_flush(d->statefile, SAVE_PATIENCE);
 	if (error < 0 && !d->save_failed)
-		log_warning("%s/%s cannot be written: %s; the next start will know less",
-		    d->state, STATE_NAME, strerror(-error));
+		log_warning("%s/%s cannot be written: %s; the next start will know less", d->state,
+		    STATE_NAME, strerror(-error));
 	log_info("stopped");
 	return DAEMON_EXIT_OK;
 }
 
-static void demolish(struct daemon *d)
+static void
+demolish(struct daemon *d)
 {
 	control_free(d->control);
 	d->control = NULL;
@@ -559,10 +605,14 @@ static void demolish(struct daemon *d)
 		close(d->lock);
 }
 
-int daemon_run(const struct daemon_options *options)
+int
+daemon_run(const struct daemon_options *options)
 {
-	struct daemon d = { .config = options->config, .state = options->state_directory,
-		.runtime = options->runtime_directory, .socket = options->control, .lock = -1,
+	struct daemon d = { .config = options->config,
+		.state = options->state_directory,
+		.runtime = options->runtime_directory,
+		.socket = options->control,
+		.lock = -1,
 		.log_level_given = options->has_log_level };
 	struct conf_problems problems;
 	struct conf *conf;

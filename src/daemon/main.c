@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void usage(FILE *to)
+static void
+usage(FILE *to)
 {
 	fprintf(to,
 	    "usage: portleased [-f FILE] [-n] [-l LEVEL] [-c SOCKET] [-s DIR] [-r DIR]\n"
@@ -23,7 +24,8 @@ static void usage(FILE *to)
 }
 
 /* systemd hands over a list of folders; the first is ours. The copy is never freed. */
-static const char *first_entry(const char *variable, const char *otherwise)
+static const char *
+first_entry(const char *variable, const char *otherwise)
 {
 	const char *list = getenv(variable);
 	char *copy;
@@ -34,7 +36,8 @@ static const char *first_entry(const char *variable, const char *otherwise)
 	return copy != NULL ? copy : otherwise;
 }
 
-static bool parse_level(struct daemon_options *options, const char *text)
+static bool
+parse_level(struct daemon_options *options, const char *text)
 {
 	enum log_level level;
 
@@ -49,7 +52,8 @@ static bool parse_level(struct daemon_options *options, const char *text)
 	return true;
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	static const struct option longs[] = { { "config", required_argument, NULL, 'f' },
 		{ "check-config", no_argument, NULL, 'n' },

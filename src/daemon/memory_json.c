@@ -9,16 +9,19 @@
 
 #define FORMAT "portleased-state-1"
 
-/* ---- print ------------------------------------------------------------------------------------ */
+/* ---- print ------------------------------------------------------------------------------------
+ */
 
-static json_t *address_json(const struct netaddr *a)
+static json_t *
+address_json(const struct netaddr *a)
 {
 	char text[NETADDR_STRLEN];
 
 	return json_string(netaddr_print(a, text));
 }
 
-static json_t *link_json(const struct memory_gateway *g)
+static json_t *
+link_json(const struct memory_gateway *g)
 {
 	char text[18];
 
@@ -30,15 +33,17 @@ static json_t *link_json(const struct memory_gateway *g)
 	return json_string(text);
 }
 
-static json_t *epoch_json(const struct memory_gateway *g, unsigned i)
+static json_t *
+epoch_json(const struct memory_gateway *g, unsigned i)
 {
 	if (!g->has_epoch[i])
 		return json_null();
-	return json_pack("{sI sI}", "value", (json_int_t)g->epoch[i], "at",
-	    (json_int_t)g->epoch_at[i]);
+	return json_pack(
+	    "{sI sI}", "value", (json_int_t)g->epoch[i], "at", (json_int_t)g->epoch_at[i]);
 }
 
-static json_t *gateway_json(const struct memory_gateway *g)
+static json_t *
+gateway_json(const struct memory_gateway *g)
 {
 	return json_pack("{ss ss ss so so so ss sb so so}", "gateway", g->gateway, "interface",
 	    g->interface, "family", family_name(g->family), "address", address_json(&g->address),
@@ -47,7 +52,8 @@ static json_t *gateway_json(const struct memory_gateway *g)
 	    "nat_pmp_epoch", epoch_json(g, 1));
 }
 
-static json_t *mapping_json(const struct memory_mapping *m)
+static json_t *
+mapping_json(const struct memory_mapping *m)
 {
 	return json_pack("{ss ss ss ss so so ss ss so si si so sI}", "forward", m->forward,
 	    "gateway", m->gateway, "interface", m->interface, "family", family_name(m->family),
@@ -58,7 +64,8 @@ static json_t *mapping_json(const struct memory_mapping *m)
 	    "external_address", address_json(&m->external), "expires", (json_int_t)m->expires);
 }
 
-char *memory_json_print(const struct engine *e, const char *boot, size_t *n)
+char *
+memory_json_print(const struct engine *e, const char *boot, size_t *n)
 {
 	json_t *gateways = json_array(), *mappings = json_array(), *document;
 	struct memory_gateway g;
@@ -80,9 +87,11 @@ char *memory_json_print(const struct engine *e, const char *boot, size_t *n)
 	return text;
 }
 
-/* ---- parse ------------------------------------------------------------------------------------ */
+/* ---- parse ------------------------------------------------------------------------------------
+ */
 
-static bool get_name(const json_t *o, const char *key, char *to, size_t room)
+static bool
+get_name(const json_t *o, const char *key, char *to, size_t room)
 {
 	const char *text = json_string_value(json_object_get(o, key));
 
@@ -92,26 +101,28 @@ static bool get_name(const json_t *o, const char *key, char *to, size_t room)
 	return true;
 }
 
-static bool get_address(const json_t *o, const char *key, struct netaddr *to)
+static bool
+get_address(const json_t *o, const char *key, struct netaddr *to)
 {
 	const char *text = json_string_value(json_object_get(o, key));
 
 	return text != NULL && netaddr_parse(text, to);
 }
 
-static bool get_number(const json_t *o, const char *key, json_int_t low, json_int_t high,
-    json_int_t *to)
+static bool
+get_number(const json_t *o, const char *key, json_int_t low, json_int_t high, json_int_t *to)
 {
 	const json_t *value = json_object_get(o, key);
 
-	if (!json_is_integer(value) || json_integer_value(value) < low
-	    || json_integer_value(value) > high)
+	if (!json_is_integer(value) || json_integer_value(value) < low ||
+	    json_integer_value(value) > high)
 		return false;
 	*to = json_integer_value(value);
 	return true;
 }
 
-static bool get_family(const json_t *o, enum family *to)
+static bool
+get_family(const json_t *o, enum family *to)
 {
 	const char *text = json_string_value(json_object_get(o, "family"));
 
@@ -121,7 +132,8 @@ static bool get_family(const json_t *o, enum family *to)
 	return true;
 }
 
-static bool get_mapper(const json_t *o, enum mapper *to)
+static bool
+get_mapper(const json_t *o, enum mapper *to)
 {
 	const char *text = json_string_value(json_object_get(o, "mapper"));
 
@@ -135,40 +147,42 @@ static bool get_mapper(const json_t *o, enum mapper *to)
 	return false;
 }
 
-static void get_link(const json_t *o, struct memory_gateway *g)
+static void
+get_link(const json_t *o, struct memory_gateway *g)
 {
 	const char *text = json_string_value(json_object_get(o, "link_address"));
 	unsigned b[6];
 
-	if (text == NULL || strlen(text) != 17
-	    || sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5]) != 6)
+	if (text == NULL || strlen(text) != 17 ||
+	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5]) != 6)
 		return;
 	g->has_link_address = true;
 	for (int i = 0; i < 6; i++)
 		g->link_address[i] = (uint8_t)b[i];
 }
 
-static void get_epoch(const json_t *o, const char *key, mstime now, struct memory_gateway *g,
-    unsigned i)
+static void
+get_epoch(const json_t *o, const char *key, mstime now, struct memory_gateway *g, unsigned i)
 {
 	const json_t *epoch = json_object_get(o, key);
 	json_int_t value, at;
 
-	if (!get_number(epoch, "value", 0, UINT32_MAX, &value)
-	    || !get_number(epoch, "at", 0, now, &at))
+	if (!get_number(epoch, "value", 0, UINT32_MAX, &value) ||
+	    !get_number(epoch, "at", 0, now, &at))
 		return;
 	g->has_epoch[i] = true;
 	g->epoch[i] = (uint32_t)value;
 	g->epoch_at[i] = at;
 }
 
-static bool parse_gateway(const json_t *o, mstime now, bool same_boot, struct memory_gateway *g)
+static bool
+parse_gateway(const json_t *o, mstime now, bool same_boot, struct memory_gateway *g)
 {
 	*g = (struct memory_gateway){ .mapper = MAPPER_NONE };
-	if (!get_name(o, "gateway", g->gateway, sizeof(g->gateway))
-	    || !get_name(o, "interface", g->interface, sizeof(g->interface))
-	    || !get_family(o, &g->family) || !get_address(o, "address", &g->address)
-	    || !get_address(o, "local_address", &g->local) || !get_mapper(o, &g->mapper))
+	if (!get_name(o, "gateway", g->gateway, sizeof(g->gateway)) ||
+	    !get_name(o, "interface", g->interface, sizeof(g->interface)) ||
+	    !get_family(o, &g->family) || !get_address(o, "address", &g->address) ||
+	    !get_address(o, "local_address", &g->local) || !get_mapper(o, &g->mapper))
 		return false;
 	get_link(o, g);
 	g->pcp_spoken = json_is_true(json_object_get(o, "pcp_spoken"));
@@ -179,21 +193,22 @@ static bool parse_gateway(const json_t *o, mstime now, bool same_boot, struct me
 	return true;
 }
 
-static bool parse_mapping(const json_t *o, mstime now, bool same_boot, struct memory_mapping *m)
+static bool
+parse_mapping(const json_t *o, mstime now, bool same_boot, struct memory_mapping *m)
 {
 	const char *protocol = json_string_value(json_object_get(o, "protocol"));
 	json_int_t internal, external, expires;
 
 	*m = (struct memory_mapping){ .protocol = PROTOCOL_TCP };
-	if (!get_name(o, "forward", m->forward, sizeof(m->forward))
-	    || !get_name(o, "gateway", m->gateway, sizeof(m->gateway))
-	    || !get_name(o, "interface", m->interface, sizeof(m->interface))
-	    || !get_family(o, &m->family) || !get_address(o, "address", &m->address)
-	    || !get_address(o, "local_address", &m->local) || !get_mapper(o, &m->mapper)
-	    || protocol == NULL || (strcmp(protocol, "tcp") != 0 && strcmp(protocol, "udp") != 0)
-	    || !get_number(o, "internal_port", 0, 65535, &internal)
-	    || !get_number(o, "external_port", 1, 65535, &external)
-	    || !get_number(o, "expires", 0, INT64_MAX, &expires))
+	if (!get_name(o, "forward", m->forward, sizeof(m->forward)) ||
+	    !get_name(o, "gateway", m->gateway, sizeof(m->gateway)) ||
+	    !get_name(o, "interface", m->interface, sizeof(m->interface)) ||
+	    !get_family(o, &m->family) || !get_address(o, "address", &m->address) ||
+	    !get_address(o, "local_address", &m->local) || !get_mapper(o, &m->mapper) ||
+	    protocol == NULL || (strcmp(protocol, "tcp") != 0 && strcmp(protocol, "udp") != 0) ||
+	    !get_number(o, "internal_port", 0, 65535, &internal) ||
+	    !get_number(o, "external_port", 1, 65535, &external) ||
+	    !get_number(o, "expires", 0, INT64_MAX, &expires))
 		return false;
 	m->protocol = strcmp(protocol, "udp") == 0 ? PROTOCOL_UDP : PROTOCOL_TCP;
 	m->internal_port = (uint16_t)internal;
@@ -206,7 +221,8 @@ static bool parse_mapping(const json_t *o, mstime now, bool same_boot, struct me
 	return true;
 }
 
-bool memory_json_parse(struct engine *e, mstime now, const char *boot, const char *text, size_t n)
+bool
+memory_json_parse(struct engine *e, mstime now, const char *boot, const char *text, size_t n)
 {
 	json_t *document = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
 	const char *format = json_string_value(json_object_get(document, "format"));
@@ -219,13 +235,15 @@ bool memory_json_parse(struct engine *e, mstime now, const char *boot, const cha
 		json_decref(document);
 		return false;
 	}
-	json_array_foreach (json_object_get(document, "gateways"), i, entry) {
+	json_array_foreach(json_object_get(document, "gateways"), i, entry)
+	{
 		struct memory_gateway g;
 
 		if (parse_gateway(entry, now, same_boot, &g))
 			(void)engine_remember_gateway(e, now, &g);
 	}
-	json_array_foreach (json_object_get(document, "mappings"), i, entry) {
+	json_array_foreach(json_object_get(document, "mappings"), i, entry)
+	{
 		struct memory_mapping m;
 
 		if (parse_mapping(entry, now, same_boot, &m))

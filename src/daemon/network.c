@@ -42,7 +42,8 @@ struct network {
 	int open_error;
 };
 
-static struct way *find_way(struct network *net, uint32_t number)
+static struct way *
+find_way(struct network *net, uint32_t number)
 {
 	for (struct way *w = net->ways; w != NULL; w = w->next)
 		if (w->number == number)
@@ -50,7 +51,8 @@ static struct way *find_way(struct network *net, uint32_t number)
 	return NULL;
 }
 
-static struct way *current_way(struct network *net, const char *gateway, enum family family)
+static struct way *
+current_way(struct network *net, const char *gateway, enum family family)
 {
 	for (struct way *w = net->ways; w != NULL; w = w->next)
 		if (w->current && w->family == family && strcmp(w->gateway, gateway) == 0)
@@ -58,7 +60,8 @@ static struct way *current_way(struct network *net, const char *gateway, enum fa
 	return NULL;
 }
 
-static void way_free(struct way *w)
+static void
+way_free(struct way *w)
 {
 	udp_free(w->udp);
 	free(w->gateway);
@@ -67,32 +70,36 @@ static void way_free(struct way *w)
 
 /* ---- sockets --------------------------------------------------------------------------------- */
 
-static void got_datagram(void *ctx, uint32_t path, const void *bytes, size_t n)
+static void
+got_datagram(void *ctx, uint32_t path, const void *bytes, size_t n)
 {
 	struct network *net = ctx;
 
 	engine_datagram(net->engine, loop_now(net->loop), path, bytes, n);
 }
 
-static void got_error(void *ctx, uint32_t path, enum udp_error error)
+static void
+got_error(void *ctx, uint32_t path, enum udp_error error)
 {
 	struct network *net = ctx;
 	enum unreachable what = error == UDP_REFUSED ? UNREACHABLE_REFUSED
-	    : error == UDP_LOCAL		     ? UNREACHABLE_LOCAL
+	    : error == UDP_LOCAL                     ? UNREACHABLE_LOCAL
 						     : UNREACHABLE_HOST;
 
 	engine_unreachable(net->engine, loop_now(net->loop), path, what);
 }
 
-static void got_announcement(void *ctx, unsigned ifindex, const struct netaddr *source,
-    uint16_t port, const void *bytes, size_t n)
+static void
+got_announcement(void *ctx, unsigned ifindex, const struct netaddr *source, uint16_t port,
+    const void *bytes, size_t n)
 {
 	struct network *net = ctx;
 
 	engine_announcement(net->engine, loop_now(net->loop), ifindex, source, port, bytes, n);
 }
 
-int network_send(struct network *net, uint32_t path, const void *bytes, size_t n)
+int
+network_send(struct network *net, uint32_t path, const void *bytes, size_t n)
 {
 	struct way *w = find_way(net, path);
 	int error;
@@ -104,8 +111,9 @@ int network_send(struct network *net, uint32_t path, const void *bytes, size_t n
 		char text[NETADDR_STRLEN];
 
 		if (error == -EPERM || error == -EACCES)
-			log_warning("%s: this host's firewall blocks packets to gateway %s UDP port "
-				    "5351: allow them; trying again until then",
+			log_warning(
+			    "%s: this host's firewall blocks packets to gateway %s UDP port "
+			    "5351: allow them; trying again until then",
 			    w->route.interface, netaddr_print(&w->route.address, text));
 		else
 			log_info("%s: cannot send to gateway %s: %s; trying again",
@@ -116,7 +124,8 @@ int network_send(struct network *net, uint32_t path, const void *bytes, size_t n
 	return error;
 }
 
-void network_path_done(struct network *net, uint32_t path)
+void
+network_path_done(struct network *net, uint32_t path)
 {
 	for (struct way **at = &net->ways; *at != NULL; at = &(*at)->next) {
 		struct way *w = *at;
@@ -129,18 +138,19 @@ void network_path_done(struct network *net, uint32_t path)
 	}
 }
 
-/* ---- following the routes ----------------------------------------------------------------------- */
+/* ---- following the routes -----------------------------------------------------------------------
+ */
 
 /* By the config, or by what the engine wants besides. */
-static bool gateway_used(const struct network *net, const struct conf_gateway *g,
-    enum family family)
+static bool
+gateway_used(const struct network *net, const struct conf_gateway *g, enum family family)
 {
 	const struct conf *conf = net->conf;
 	struct gateway_status status;
 
 	for (size_t i = 0; engine_gateway_status(net->engine, loop_now(net->loop), i, &status); i++)
-		if (status.family == family && status.state != GATEWAY_UNUSED
-		    && strcmp(status.name, g->name) == 0)
+		if (status.family == family && status.state != GATEWAY_UNUSED &&
+		    strcmp(status.name, g->name) == 0)
 			return true;
 	for (size_t i = 0; i < conf->n_forwards; i++) {
 		const struct conf_forward *f = &conf->forwards[i];
@@ -151,13 +161,17 @@ static bool gateway_used(const struct network *net, const struct conf_gateway *g
 	return false;
 }
 
-static bool resolve(struct network *net, const struct conf_gateway *g, enum family family,
-    struct route_way *out)
+static bool
+resolve(
+    struct network *net, const struct conf_gateway *g, enum family family, struct route_way *out)
 {
-	struct route_wish wish = { .is_default = strcmp(g->name, "default") == 0 && !g->has_address
-		    && g->interface == NULL,
-		.ipv6 = family == FAMILY_IPV6, .interface = g->interface,
-		.has_address = g->has_address, .address = g->address, .has_source = g->has_source,
+	struct route_wish wish = { .is_default = strcmp(g->name, "default") == 0 &&
+		    !g->has_address && g->interface == NULL,
+		.ipv6 = family == FAMILY_IPV6,
+		.interface = g->interface,
+		.has_address = g->has_address,
+		.address = g->address,
+		.has_source = g->has_source,
 		.source = g->source };
 
 	if (g->has_address && netaddr_is4(&g->address) != (family == FAMILY_IPV4))
@@ -165,14 +179,15 @@ static bool resolve(struct network *net, const struct conf_gateway *g, enum fami
 	return route_resolve(route_monitor_snapshot(net->monitor), &wish, out);
 }
 
-static bool same_route(const struct route_way *a, const struct route_way *b)
+static bool
+same_route(const struct route_way *a, const struct route_way *b)
 {
-	return a->ifindex == b->ifindex && netaddr_equal(&a->address, &b->address)
-	    && a->has_local == b->has_local
-	    && (!a->has_local || netaddr_equal(&a->local, &b->local));
+	return a->ifindex == b->ifindex && netaddr_equal(&a->address, &b->address) &&
+	    a->has_local == b->has_local && (!a->has_local || netaddr_equal(&a->local, &b->local));
 }
 
-static void way_down(struct network *net, struct way *w)
+static void
+way_down(struct network *net, struct way *w)
 {
 	bool ours = w->udp != NULL;
 	struct netaddr local;
@@ -186,16 +201,20 @@ static void way_down(struct network *net, struct way *w)
 	}
 	/* The engine may be done with it at once, and `w` gone. */
 	w->current = ours;
-	engine_path_down(net->engine, loop_now(net->loop), w->number,
-	    ours ? PATH_ABSENT : PATH_DEAD);
+	engine_path_down(
+	    net->engine, loop_now(net->loop), w->number, ours ? PATH_ABSENT : PATH_DEAD);
 }
 
 /* The engine's view of a way, whose strings must outlive the call. */
-static void way_tell(struct network *net, struct way *w)
+static void
+way_tell(struct network *net, struct way *w)
 {
-	struct path_info info = { .gateway = w->gateway, .family = w->family,
-		.ifindex = w->route.ifindex, .interface = w->route.interface,
-		.address = w->route.address, .local = udp_local(w->udp),
+	struct path_info info = { .gateway = w->gateway,
+		.family = w->family,
+		.ifindex = w->route.ifindex,
+		.interface = w->route.interface,
+		.address = w->route.address,
+		.local = udp_local(w->udp),
 		.on_link = w->route.on_link };
 
 	w->up = true;
@@ -203,8 +222,8 @@ static void way_tell(struct network *net, struct way *w)
 		log_error("out of memory for the gateway of %s; trying again", w->route.interface);
 }
 
-static struct way *way_new(struct network *net, const char *gateway, enum family family,
-    const struct route_way *route)
+static struct way *
+way_new(struct network *net, const char *gateway, enum family family, const struct route_way *route)
 {
 	static const struct udp_handler handler = { .datagram = got_datagram, .error = got_error };
 	struct netaddr any = family == FAMILY_IPV4 ? netaddr_any4 : netaddr_any6;
@@ -239,7 +258,8 @@ static struct way *way_new(struct network *net, const char *gateway, enum family
 	return w;
 }
 
-static void follow_gateway(struct network *net, const struct conf_gateway *g, enum family family)
+static void
+follow_gateway(struct network *net, const struct conf_gateway *g, enum family family)
 {
 	struct way *old = current_way(net, g->name, family), *w;
 	struct route_way route = { .ifindex = 0 };
@@ -273,7 +293,8 @@ static void follow_gateway(struct network *net, const struct conf_gateway *g, en
 	way_tell(net, w);
 }
 
-static void listen_to_announcements(struct network *net)
+static void
+listen_to_announcements(struct network *net)
 {
 	unsigned interfaces[32];
 	size_t n = 0;
@@ -289,7 +310,8 @@ static void listen_to_announcements(struct network *net)
 	announce_set_interfaces(net->announce, interfaces, n);
 }
 
-static void follow(struct network *net)
+static void
+follow(struct network *net)
 {
 	for (size_t i = 0; i < net->conf->n_gateways; i++)
 		for (unsigned family = 0; family < FAMILIES; family++)
@@ -297,7 +319,8 @@ static void follow(struct network *net)
 	listen_to_announcements(net);
 }
 
-static void routes_changed(void *ctx, const struct route_snapshot *snapshot)
+static void
+routes_changed(void *ctx, const struct route_snapshot *snapshot)
 {
 	struct network *net = ctx;
 
@@ -306,14 +329,17 @@ static void routes_changed(void *ctx, const struct route_snapshot *snapshot)
 		follow(net);
 }
 
-static void retry_due(void *ctx)
+static void
+retry_due(void *ctx)
 {
 	follow(ctx);
 }
 
-/* ---- life --------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------
+ */
 
-struct network *network_new(struct loop *loop, struct engine *engine)
+struct network *
+network_new(struct loop *loop, struct engine *engine)
 {
 	struct network *net = calloc(1, sizeof(*net));
 
@@ -331,14 +357,16 @@ struct network *network_new(struct loop *loop, struct engine *engine)
 	return net;
 }
 
-void network_configure(struct network *net, const struct conf *conf)
+void
+network_configure(struct network *net, const struct conf *conf)
 {
 	net->conf = conf;
 	if (net->monitor != NULL)
 		follow(net);
 }
 
-int network_start(struct network *net)
+int
+network_start(struct network *net)
 {
 	int error = route_monitor_new(net->loop, routes_changed, net, &net->monitor);
 
@@ -347,7 +375,8 @@ int network_start(struct network *net)
 	return error;
 }
 
-void network_free(struct network *net)
+void
+network_free(struct network *net)
 {
 	if (net == NULL)
 		return;

@@ -12,8 +12,8 @@
 #define ENDPOINT_LEN (NETADDR_STRLEN + 16)
 
 /* ADDRESS:PORT, [v6]:PORT, a range as ADDRESS:FIRST-LAST. */
-static const char *endpoint(const struct netaddr *a, bool known, uint16_t port, uint16_t ports,
-    char out[ENDPOINT_LEN])
+static const char *
+endpoint(const struct netaddr *a, bool known, uint16_t port, uint16_t ports, char out[ENDPOINT_LEN])
 {
 	char address[NETADDR_STRLEN], range[12] = "";
 
@@ -28,7 +28,8 @@ static const char *endpoint(const struct netaddr *a, bool known, uint16_t port, 
 	return out;
 }
 
-static void report_failed(const struct engine_event *event, const char *inside)
+static void
+report_failed(const struct engine_event *event, const char *inside)
 {
 	const struct mapping_status *m = event->mapping;
 	char room[128];
@@ -38,25 +39,27 @@ static void report_failed(const struct engine_event *event, const char *inside)
 	    protocol_name(m->protocol), inside, why != NULL ? why : "no reason given");
 }
 
-static void report_mapping(const struct engine_event *event)
+static void
+report_mapping(const struct engine_event *event)
 {
 	const struct mapping_status *m = event->mapping;
 	char in[ENDPOINT_LEN], out[ENDPOINT_LEN], old[ENDPOINT_LEN];
-	const char *inside = endpoint(&m->internal, m->has_internal, m->internal_port, event->ports,
-	    in);
-	const char *outside = endpoint(&m->external, m->has_external, m->external_port,
-	    event->ports, out);
+	const char *inside =
+	    endpoint(&m->internal, m->has_internal, m->internal_port, event->ports, in);
+	const char *outside =
+	    endpoint(&m->external, m->has_external, m->external_port, event->ports, out);
 	const char *mapper = mapper_name(m->mapper), *protocol = protocol_name(m->protocol);
-	const char *before = endpoint(&event->old_external,
-	    event->has_old && !netaddr_is_any(&event->old_external), event->old_external_port,
-	    event->ports, old);
+	const char *before =
+	    endpoint(&event->old_external, event->has_old && !netaddr_is_any(&event->old_external),
+		event->old_external_port, event->ports, old);
 
 	switch (event->kind) {
 	case EVENT_MAPPED:
 		log_info("%s: %s %s is mapped to %s by %s for %" PRIu32 " s", m->forward, protocol,
 		    inside, outside, mapper, m->lifetime);
 		if (m->wanted_port != 0 && m->wanted_port != m->external_port)
-			log_warning("%s: external port %u was wanted, the gateway gave %u; using it",
+			log_warning(
+			    "%s: external port %u was wanted, the gateway gave %u; using it",
 			    m->forward, m->wanted_port, m->external_port);
 		break;
 	case EVENT_CHANGED:
@@ -81,7 +84,8 @@ static void report_mapping(const struct engine_event *event)
 	}
 }
 
-static void report_gateway(const struct engine_event *event)
+static void
+report_gateway(const struct engine_event *event)
 {
 	const struct gateway_status *g = event->gateway;
 	char address[NETADDR_STRLEN], local[NETADDR_STRLEN], external[NETADDR_STRLEN], room[128];
@@ -120,7 +124,8 @@ static void report_gateway(const struct engine_event *event)
 	}
 }
 
-void report_event(const struct engine_event *event)
+void
+report_event(const struct engine_event *event)
 {
 	if (event->mapping != NULL)
 		report_mapping(event);
@@ -128,7 +133,8 @@ void report_event(const struct engine_event *event)
 		report_gateway(event);
 }
 
-/* ---- one line ----------------------------------------------------------------------------------- */
+/* ---- one line -----------------------------------------------------------------------------------
+ */
 
 struct tally {
 	unsigned forwards, mapped;
@@ -137,7 +143,8 @@ struct tally {
 	struct netaddr external;
 };
 
-static void count_forwards(const struct engine *e, mstime now, struct tally *t)
+static void
+count_forwards(const struct engine *e, mstime now, struct tally *t)
 {
 	struct mapping_status m;
 	char name[65] = "";
@@ -165,7 +172,8 @@ static void count_forwards(const struct engine *e, mstime now, struct tally *t)
 	t->mapped += all;
 }
 
-void report_summary(const struct engine *e, mstime now, char *out, size_t n)
+void
+report_summary(const struct engine *e, mstime now, char *out, size_t n)
 {
 	struct tally t = { .forwards = 0 };
 	char external[NETADDR_STRLEN];

@@ -20,7 +20,8 @@ struct service {
 	char status[256];
 };
 
-static void heartbeat(void *ctx)
+static void
+heartbeat(void *ctx)
 {
 	struct service *s = ctx;
 
@@ -28,7 +29,8 @@ static void heartbeat(void *ctx)
 	loop_timer_set(s->heart, loop_now(s->loop) + s->beat);
 }
 
-struct service *service_new(struct loop *loop)
+struct service *
+service_new(struct loop *loop)
 {
 	struct service *s = calloc(1, sizeof(*s));
 	uint64_t usec = 0;
@@ -48,7 +50,8 @@ struct service *service_new(struct loop *loop)
 	return s;
 }
 
-void service_ready(struct service *s)
+void
+service_ready(struct service *s)
 {
 	if (s->ready)
 		return;
@@ -56,7 +59,8 @@ void service_ready(struct service *s)
 	(void)sd_notify(0, "READY=1");
 }
 
-void service_reloading(struct service *s)
+void
+service_reloading(struct service *s)
 {
 	struct timespec now;
 
@@ -67,13 +71,15 @@ void service_reloading(struct service *s)
 	s->ready = false;
 }
 
-void service_stopping(struct service *s)
+void
+service_stopping(struct service *s)
 {
 	(void)s;
 	(void)sd_notify(0, "STOPPING=1");
 }
 
-void service_status(struct service *s, const char *text)
+void
+service_status(struct service *s, const char *text)
 {
 	if (strncmp(s->status, text, sizeof(s->status) - 1) == 0)
 		return;
@@ -81,7 +87,8 @@ void service_status(struct service *s, const char *text)
 	(void)sd_notifyf(0, "STATUS=%s", s->status);
 }
 
-void service_free(struct service *s)
+void
+service_free(struct service *s)
 {
 	if (s == NULL)
 		return;

@@ -31,7 +31,7 @@ def same(got, wanted, what):
     check(got == wanted, "%s: %r, not %r" % (what, got, wanted))
 
 
-def until(condition, what, seconds=PATIENCE):
+def until(condition, what, seconds=PATIENCE, pause=0.02):
     end = time.monotonic() + seconds
     while True:
         result = condition()
@@ -39,7 +39,7 @@ def until(condition, what, seconds=PATIENCE):
             return result
         if time.monotonic() > end:
             raise Failure("no %s within %.0f s" % (what, seconds))
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 class Varlink:

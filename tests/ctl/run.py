@@ -6,6 +6,7 @@ Ends with "ctl: N passed, N failed"."""
 
 import argparse
 import os
+import signal
 import sys
 import time
 import traceback
@@ -15,7 +16,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import test_commands  # noqa: E402
 import test_hold  # noqa: E402
 import test_socket  # noqa: E402
-from harness import Home  # noqa: E402
+from harness import Failure, Home  # noqa: E402
+
+LIMIT = 120  # seconds for one test
 
 
 def tests():
@@ -23,6 +26,10 @@ def tests():
         for name, function in vars(module).items():
             if name.startswith("test_") and callable(function):
                 yield name[5:].replace("_", "-"), function
+
+
+def too_long(*_):
+    raise Failure("more than %d s" % LIMIT)
 
 
 def main():
@@ -35,16 +42,17 @@ def main():
     for name in ("portleased", "portleasectl", "fakegw"):
         setattr(options, name, os.path.abspath(getattr(options, name)))
     passed = failed = 0
+    signal.signal(signal.SIGALRM, too_long)
     for name, function in tests():
         if options.names and name not in options.names:
             continue
         if getattr(function, "needs_root", False) and os.geteuid() != 0:
             print("skip %s: needs root" % name)
             continue
-        home, good, began = Home(options), False, time.monotonic()
+        home, began = Home(options), time.monotonic()
+        signal.alarm(LIMIT)
         try:
             function(home)
-            good = True
             home.close(True)
         except Exception:  # noqa: B902 – whatever went wrong, the next test is to run
             failed += 1
@@ -54,8 +62,8 @@ def main():
         else:
             passed += 1
             print("ok   %s %.1f s" % (name, time.monotonic() - began))
+        signal.alarm(0)
         sys.stdout.flush()
-        del good
     if passed + failed == 0:
         failed = 1
     print("ctl: %d passed, %d failed" % (passed, failed))

@@ -115,13 +115,13 @@ def test_two_holders(home):
 
 
 def test_hold_hears_of_changes(home):
-    home.up(GAME)
+    home.up(GAME, settings="probe-interval = 1\nrecovery-delay = 0", gateway={"epoch": 5000})
     with Varlink(home.socket) as v:
         v.ask("io.portleased.Hold", {"forward": "game"}, more=True)
         while not v.next()["parameters"]["active"]:
             pass
         home.tell("set", "external", "198.51.100.9")
-        home.tell("reboot")
+        home.tell("reboot", "silent", "epoch", "0")
         while v.next()["parameters"]["mappings"][0]["external_address"] != "198.51.100.9":
             pass
         home.write(WEB)

@@ -5,7 +5,8 @@ import os
 
 from daemon import Daemon
 from fake import FakeGateway
-from lab import Home, Lab
+from home import Home
+from lab import Lab
 from upnpd import Miniupnpd
 
 TESTS = []

@@ -5,7 +5,8 @@ import struct
 
 from case import test
 from daemon import config, forward
-from lab import expect, inject
+from lab import expect
+from traffic import inject
 
 GROUP = ("224.0.0.1", 5350)
 EPOCH = 100000

@@ -5,7 +5,8 @@ import signal
 
 from case import MARGIN, test
 from daemon import config, forward
-from lab import Prober, Web, expect, now
+from lab import expect, now
+from traffic import Prober, Web, ask_udp
 
 MAPPERS = ("nat-pmp", "pcp")
 RECOVERY_DELAY = 5
@@ -27,7 +28,7 @@ def served(t, mapper, age=0, **settings):
     """A home with miniupnpd `age` seconds old, a web server and the daemon holding ten mappings."""
     home = t.home()
     gateway = t.miniupnpd(home)
-    Web(home.lan, range(8000, 8005))
+    Web(home.lan, range(8000, 8005), range(8000, 8005))
     t.elapse(age)
     text = config(*ten_forwards(), mappers="{%s}" % mapper, **settings)
     return home, gateway, t.daemon(home, text)
@@ -42,6 +43,8 @@ def maps_at_once_and_releases(t, mapper):
     expect(took <= 1.0 + MARGIN, "the first page came %.2f s after the start" % took)
     gateway.wait_rules(ten_rules(), 2 + MARGIN)
     expect(gateway.rules()["udp", 18003] == (home.lan_address, 8003), "udp 18003 leads elsewhere")
+    answer = ask_udp(home.wan, gateway.gateway.outer, 18003)
+    expect(answer == "port 8003", "UDP port 18003 leads to %r" % answer)
     daemon.wait_ready()
 
     status, took = daemon.stop()

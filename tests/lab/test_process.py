@@ -8,7 +8,7 @@ import time
 
 from case import MARGIN, test
 from daemon import SANITIZER, config, forward
-from lab import NOBODY, Process, Skipped, Web, expect, now
+from lab import NOBODY, Process, Skipped, expect, now
 
 # (lines on which the problem may be reported, line of text); a problem of two options may be
 # reported at either of them or at the head of the section.

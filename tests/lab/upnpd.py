@@ -5,7 +5,8 @@ import contextlib
 import os
 import re
 
-from lab import Failure, end_foreign, fetch, now, process_start_time
+from lab import Failure, end_foreign, now, process_start_time
+from traffic import fetch
 
 TABLES = """
 table inet filter {

@@ -276,7 +276,21 @@ losses(struct stage *st, int variant)
 	    st, stage_noted_count(st, EVENT_LOST, 0) == 0, "a lease of 60 s lapsed at 30 %% loss");
 }
 
-/* NAT-PMP's bursts at 1/2, 3/4 and 9/10 */
+/* Two packets of one mapping in quick succession. */
+static bool
+burst_in(const struct stage *st, mstime from, mstime to)
+{
+	const struct sent *s, *last = NULL;
+
+	for (unsigned i = 0; (s = stage_nth(st, MAP_REQUEST, 5000, from, i)) && s->at <= to; i++) {
+		if (last && s->at - last->at <= 600)
+			return true;
+		last = s;
+	}
+	return false;
+}
+
+/* NAT-PMP's bursts at 1/2, 3/4 and 9/10; a probe just before may move them a little. */
 static void
 bursts(struct stage *st, int variant)
 {
@@ -292,9 +306,7 @@ bursts(struct stage *st, int variant)
 	EXPECT(st, stage_count(st, MAP_REQUEST, 5000, granted + 1, granted + 30000) == 0,
 	    "renewed before half its lifetime");
 	for (unsigned i = 0; i < 3; i++)
-		EXPECT(st,
-		    stage_count(st, MAP_REQUEST, 5000, granted + at[i], granted + at[i] + 4500) >=
-			2,
+		EXPECT(st, burst_in(st, granted + at[i], granted + at[i] + 5900),
 		    "no burst at %lld s", (long long)at[i] / 1000);
 }
 
@@ -308,6 +320,6 @@ const struct directed directed_renewal[] = {
 	{ "S-17 lifetimes", lifetimes, 18 },
 	{ "two leases of 60 s", minimum, 20 },
 	{ "30 % of the replies lost", losses, 100 },
-	{ "NAT-PMP bursts", bursts, 1 },
+	{ "NAT-PMP bursts", bursts, 20 },
 	{ NULL, NULL, 0 },
 };

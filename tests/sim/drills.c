@@ -222,7 +222,8 @@ remember_ports(struct sim *s, bool compare)
 		for (unsigned k = 0; s->slots[i].used && k < GW_ENTRIES; k++) {
 			const struct gw_entry *e = &s->boxes[s->slots[i].box].entries[k];
 			unsigned t;
-			if (!e->used || e->until <= s->now || e->client != s->slots[i].local)
+			if (!e->used || e->until <= s->now || e->client != s->slots[i].local ||
+			    s->boxes[s->slots[i].box].max_life < 13)
 				continue;
 			t = track_index(e->protocol, e->internal);
 			if (compare && s->drill_ports[t] && s->drill_ports[t] != e->external)

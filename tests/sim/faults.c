@@ -224,6 +224,10 @@ suspend(struct sim *s)
 		}
 	}
 	s->now = end;
+	/* Waking up is an event of its own: what is asked then is not the sleep's. */
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (s->slots[i].used)
+			oracle_network_event(s, host_path(s, i));
 	engine_tick(s->engine, s->now);
 	sim_after_input(s);
 }

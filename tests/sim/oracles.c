@@ -141,8 +141,9 @@ pace_of_mapping(struct sim *s, struct path *p, const struct gw_request *q, struc
 	mstime half = (mstime)(t->lifetime > 86400 ? 86400 : t->lifetime) * 500;
 	mstime ceiling = (mstime)s->settings.max_renew_interval * 850;
 
-	if (want_of(s, q->internal)->spec.require || t->slot != p->slot || t->local != p->local ||
-	    !t->asked_at || !undisturbed(s))
+	/* a clock that starts again, be it by overflow, is a reason to ask */
+	if (gw_epoch(&s->boxes[p->box], s->now) < 600 || want_of(s, q->internal)->spec.require ||
+	    t->slot != p->slot || t->local != p->local || !t->asked_at || !undisturbed(s))
 		return;
 	if (q->version == 2 && t->answered && t->result == 0 && gap < RENEW_MIN)
 		sim_fail(s, "port %u asked by PCP again after %lld ms, though answered",
@@ -260,6 +261,8 @@ oracle_answered(struct sim *s, struct path *p, const uint8_t *bytes, size_t n)
 	}
 	if (!t || t->slot != p->slot || t->local != p->local)
 		return;
+	if (!t->answered)
+		p->last_answered = true; /* late, but to a question that was open */
 	t->answered = true;
 	t->result = bytes[3];
 	if (t->result == 0 && lifetime) {

@@ -182,7 +182,9 @@ START_TEST(descriptors_signals_group)
 	ck_assert_uint_le(count(logged(), "hook: fd "), 4); /* the shell holds its script open */
 	ck_assert_ptr_null(strstr(logged(), "fd 900"));
 	ck_assert_ptr_nonnull(strstr(logged(), "SigBlk:0000000000000000\n"));
-	ck_assert_ptr_nonnull(strstr(logged(), "SigIgn:0000000000000000\n"));
+	/* 32 and 33 are the C library's own; make may hand them down ignored. */
+	ck_assert(strstr(logged(), "SigIgn:0000000000000000\n") != NULL ||
+	    strstr(logged(), "SigIgn:0000000180000000\n") != NULL);
 	ck_assert_ptr_nonnull(strstr(logged(), "leader 0\n"));
 }
 END_TEST

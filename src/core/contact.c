@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: ISC */
+#include "core/internal.h"
+
+/*
+ * First contact. A gateway that has never answered is asked in two series, one for each protocol:
+ * the preferred one begins, with the head of the queue as its question; the other joins in when two
+ * packets went unanswered. A version error changes their places.
+ */
+
+#define PACE_GAP ((mstime)250)
+#define SECOND_REST (80 * 60 * MSTIME_SECOND) /* with PCP's own pace: 6 an hour at most */
+#define NATPMP_SENDS 9u
+
+static enum mapper
+contact_first(const struct path *p)
+{
+	return p->contact.first != MAPPER_NONE ? p->contact.first : path_preferred(p);
+}
+
+static enum mapper
+other_mapper(const struct path *p, enum mapper first)
+{
+	enum mapper second = first == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
+
+	return path_allows(p, second) ? second : MAPPER_NONE;
+}
+
+static mstime
+contact_gap(struct path *p, enum mapper mapper, bool alone)
+{
+	struct contact *c = &p->contact;
+	unsigned d = dialect(mapper), n = c->sends[d];
+
+	if (p->problem.trouble == TROUBLE_FIREWALL)
+		return 15 * MSTIME_SECOND; /* nothing leaves this machine: no harm in trying */
+	if (mapper == MAPPER_NATPMP && !alone && n > NATPMP_SENDS)
+		return SECOND_REST;
+	c->wait[d] = contact_wait(mapper, p->on_link, n, c->wait[d], engine_random(p->engine));
+	return c->wait[d];
+}
+
+static struct mapping *
+head(struct path *p)
+{
+	struct mapping *m;
+
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->unit != NULL && m->state == MAPPING_REQUESTING)
+		return m;
+	return NULL;
+}
+
+static void
+contact_send(struct path *p, mstime now, enum mapper mapper, bool first, bool alone)
+{
+	struct contact *c = &p->contact;
+	struct mapping *m = first ? head(p) : NULL;
+	enum exchange_kind kind = m != NULL ? EXCHANGE_MAP
+	    : mapper == MAPPER_PCP          ? EXCHANGE_ANNOUNCE
+					    : EXCHANGE_ADDRESS;
+	unsigned d = dialect(mapper);
+
+	c->sends[d]++;
+	c->last[d] = now;
+	(void)exchange_send(p, now, kind, mapper, m);
+	c->next[d] = now + contact_gap(p, mapper, alone);
+}
+
+void
+contact_work(struct path *p, mstime now)
+{
+	struct contact *c = &p->contact;
+	enum mapper first = contact_first(p), second = other_mapper(p, first);
+	/* A gateway that refuses is asked by both protocols in turn. */
+	bool turn = c->refused && (c->refusals % 2 == 1) && second != MAPPER_NONE;
+
+	if (first == MAPPER_NONE)
+		return;
+	if (c->next[dialect(first)] <= now && exchange_paced(p->engine, now)) {
+		c->refused = false;
+		if (turn) {
+			contact_send(p, now, second, false, false);
+			c->next[dialect(first)] = now + 15 * MSTIME_SECOND;
+			return;
+		}
+		contact_send(p, now, first, true, second == MAPPER_NONE);
+		/* Silence to two packets: perhaps it drops what it does not know. */
+		if (second != MAPPER_NONE && c->sends[dialect(first)] >= 2 &&
+		    c->next[dialect(second)] == MSTIME_NEVER)
+			c->next[dialect(second)] = now + PACE_GAP;
+		if (c->next[dialect(second)] <= now)
+			c->next[dialect(second)] = now + PACE_GAP;
+	}
+	if (second != MAPPER_NONE && c->next[dialect(second)] <= now && exchange_paced(p->engine, now))
+		contact_send(p, now, second, false, false);
+}
+
+/* ICMP: the series start anew, later and later: its service may just be starting. */
+void
+contact_refused(struct path *p, mstime now)
+{
+	struct contact *c = &p->contact;
+	enum mapper first = contact_first(p);
+	bool long_ago = now - p->silent_since >= 10 * 60 * MSTIME_SECOND;
+	unsigned step;
+	mstime gap = long_ago ? 15 * 60 * MSTIME_SECOND
+	    : c->refusals < 3 ? RENEW_GAP << c->refusals
+			      : 30 * MSTIME_SECOND;
+
+	if (first == MAPPER_NONE || c->refused)
+		return;
+	c->refused = true;
+	if (c->refusals < UINT8_MAX - 1)
+		c->refusals++;
+	else
+		c->refusals--; /* keeps the turns */
+	/* Should it fall silent next, it is asked anew, less and less eagerly. */
+	step = long_ago || c->refusals > 4 ? NATPMP_SENDS : 2u * c->refusals;
+	c->sends[0] = c->sends[1] = step;
+	c->wait[0] = (mstime)250 << step;
+	c->next[dialect(first)] = p->last_sent + gap;
+	c->next[1 - dialect(first)] = MSTIME_NEVER;
+	path_enter(p, now, GATEWAY_UNSUPPORTED);
+}
+
+mstime
+contact_next(const struct path *p)
+{
+	return earlier(p->contact.next[0], p->contact.next[1]);
+}
