@@ -52,7 +52,7 @@ mapping_sent(struct mapping *m, mstime now, enum mapper mapper)
 	if (m->tries == 0)
 		m->before = m->copies && now - m->asked <= LATE_ANSWER ? m->asked : now;
 	else if (now - m->before > LATE_ANSWER)
-		m->before = now - m->asked <= LATE_ANSWER ? m->asked : now;
+		m->before = now - m->asked <= LATE_ANSWER ? now - LATE_ANSWER : now;
 	if (m->tries < UINT8_MAX)
 		m->tries++;
 	m->asked = now;

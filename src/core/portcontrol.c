@@ -175,7 +175,7 @@ natpmp_garbled(struct path *p, mstime now, const struct natpmp_reply *r)
 		m = each;
 	if (m == NULL || r->result != 0)
 		return;
-	if (++m->garbled < 3)
+	if (m->garbled >= m->tries || ++m->garbled < 3)
 		return;
 	m->garbled = 0;
 	m->tries = 0;

@@ -11,7 +11,7 @@ GAME = "game protocol=udp internal-port=7777 on-demand=yes"
 
 
 def ports(home):
-    return sorted(m["external_port"] for m in home.table())
+    return sorted(m["external"] for m in home.table())
 
 
 def test_hold_command(home):
