@@ -149,8 +149,8 @@ enum trouble {
 };
 
 struct problem {
-	enum trouble trouble;
-	enum mapper mapper;
+	enum trouble trouble : 8;
+	enum mapper mapper : 8;
 	uint16_t result;
 };
 
@@ -258,7 +258,7 @@ int engine_gateway(struct engine *, mstime now, const struct gateway_spec *);
 /* Forgets a gateway that no forward names any more; its paths drain. */
 void engine_gateway_remove(struct engine *, mstime now, const char *name);
 
-/* Upserts by name: what did not change sends no packet. 0 or -ENOMEM. */
+/* Upserts by name: what did not change sends no packet. 0, -ENOMEM, or -ENOENT (gateway). */
 int engine_want(struct engine *, mstime now, const struct forward_spec *);
 /* The leases are released, a moment later: a forward wanted in the same breath that needs the
  * same mappings (a rename, a split range) takes them over and nothing is sent. */

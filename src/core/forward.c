@@ -30,31 +30,18 @@ forward_free(struct forward *f)
 {
 	if (f == NULL)
 		return;
-	for (unsigned i = 0; f->units != NULL && i < f->n_units; i++)
-		free(f->units[i].mappings);
-	free(f->units);
 	free(f->remotes);
 	free(f->internal);
 	free(f->description);
-	free(f->gateway_name);
-	free(f->name);
 	free(f);
 }
 
 /* ---- making ----------------------------------------------------------------------------- */
 
 static bool
-copy_text(char **to, const char *from)
-{
-	*to = from != NULL ? strdup(from) : NULL;
-	return from == NULL || *to != NULL;
-}
-
-static bool
 copy_parts(struct forward *f, const struct forward_spec *s)
 {
-	if (!copy_text(&f->name, s->name) || !copy_text(&f->gateway_name, s->gateway) ||
-	    !copy_text(&f->description, s->description))
+	if (s->description != NULL && (f->description = strdup(s->description)) == NULL)
 		return false;
 	if (s->has_internal) {
 		f->internal = malloc(sizeof(*f->internal));
@@ -86,16 +73,14 @@ wish_of(const struct forward *f, unsigned i)
 	return 0;
 }
 
-static bool
-add_unit(struct forward *f, enum family family, uint8_t protocol)
+static void
+add_unit(struct forward *f, struct mapping *mappings, enum family family, uint8_t protocol)
 {
-	struct unit *u = &f->units[f->n_units];
+	struct unit *u = &f->units[f->n_units++];
 
-	*u = (struct unit){ .forward = f, .family = family, .protocol = protocol };
-	u->mappings = calloc(f->count, sizeof(*u->mappings));
-	if (u->mappings == NULL)
-		return false;
-	f->n_units++;
+	*u = (struct unit){
+		.forward = f, .mappings = mappings, .family = family, .protocol = protocol
+	};
 	for (unsigned i = 0; i < f->count; i++) {
 		struct mapping *m = &u->mappings[i];
 
@@ -107,37 +92,42 @@ add_unit(struct forward *f, enum family family, uint8_t protocol)
 		m->due = MSTIME_NEVER;
 		m->external = netaddr_any4;
 	}
-	return true;
 }
 
-static bool
-add_units(struct forward *f)
+static void
+add_units(struct forward *f, struct mapping *mappings)
 {
-	unsigned n = ((unsigned)f->tcp + f->udp) * ((unsigned)f->ipv4 + f->ipv6);
-
-	f->units = calloc(n > 0 ? n : 1, sizeof(*f->units));
-	if (f->units == NULL)
-		return false;
 	for (unsigned family = 0; family < FAMILIES; family++) {
 		if (family == FAMILY_IPV4 ? !f->ipv4 : !f->ipv6)
 			continue;
-		if (f->tcp && !add_unit(f, (enum family)family, PROTOCOL_TCP))
-			return false;
-		if (f->udp && !add_unit(f, (enum family)family, PROTOCOL_UDP))
-			return false;
+		if (f->tcp)
+			add_unit(
+			    f, &mappings[f->n_units * f->count], (enum family)family, PROTOCOL_TCP);
+		if (f->udp)
+			add_unit(
+			    f, &mappings[f->n_units * f->count], (enum family)family, PROTOCOL_UDP);
 	}
-	return true;
 }
 
+/* One block holds a forward with its units, their mappings and its name: there may be a thousand.
+ */
 static struct forward *
 forward_new(const struct forward_spec *s)
 {
-	struct forward *f = calloc(1, sizeof(*f));
+	size_t count = s->count > 0 ? s->count : 1;
+	size_t units = ((size_t)s->tcp + s->udp) * ((size_t)s->ipv4 + s->ipv6);
+	size_t name = strlen(s->name) + 1;
+	struct forward *f = calloc(1,
+	    sizeof(*f) + units * sizeof(struct unit) + units * count * sizeof(struct mapping) +
+		name);
+	struct mapping *mappings;
 
 	if (f == NULL)
 		return NULL;
+	mappings = (struct mapping *)&f->units[units];
+	f->name = memcpy(&mappings[units * count], s->name, name);
 	f->internal_port = s->internal_port;
-	f->count = s->count > 0 ? s->count : 1;
+	f->count = (uint16_t)count;
 	f->external = s->external;
 	f->external_port = s->external_port;
 	f->tcp = s->tcp;
@@ -150,7 +140,8 @@ forward_new(const struct forward_spec *s)
 	f->release_on_exit = s->release_on_exit;
 	f->on_demand = s->on_demand;
 	f->lifetime = s->lifetime;
-	if (!copy_parts(f, s) || !add_units(f)) {
+	add_units(f, mappings);
+	if (!copy_parts(f, s)) {
 		forward_free(f);
 		return NULL;
 	}
@@ -212,12 +203,11 @@ adopt(struct mapping *m, mstime now, struct mapping *ghost)
 	m->external = ghost->external;
 	m->lifetime = ghost->lifetime;
 	m->asked = ghost->asked;
-	m->granted = ghost->granted;
 	m->expires = ghost->expires;
 	m->decided = true;
 	m->asked_pcp = ghost->asked_pcp;
 	m->asked_natpmp = ghost->asked_natpmp;
-	mapping_enter(m, now, MAPPING_ACTIVE, m->granted + (m->expires - m->granted) / 2);
+	mapping_enter(m, now, MAPPING_ACTIVE, m->expires - (mstime)m->lifetime * MSTIME_SECOND / 2);
 	ghost_free(ghost);
 }
 
@@ -294,8 +284,8 @@ same_text(const char *a, const char *b)
 static bool
 same_kind(const struct forward *a, const struct forward *b)
 {
-	return strcmp(a->gateway_name, b->gateway_name) == 0 && a->require == b->require &&
-	    a->assigned == b->assigned && (a->internal == NULL) == (b->internal == NULL) &&
+	return a->gateway == b->gateway && a->require == b->require && a->assigned == b->assigned &&
+	    (a->internal == NULL) == (b->internal == NULL) &&
 	    (a->internal == NULL || netaddr_equal(a->internal, b->internal)) &&
 	    a->n_remotes == b->n_remotes &&
 	    (a->n_remotes == 0 ||
@@ -337,7 +327,7 @@ attach_all(struct engine *e, mstime now, struct forward *f)
 {
 	for (unsigned i = 0; i < f->n_units; i++) {
 		struct unit *u = &f->units[i];
-		struct path *p = f->gateway != NULL ? f->gateway->current[u->family] : NULL;
+		struct path *p = f->gateway->current[u->family];
 
 		if (u->path == NULL && p != NULL && forward_wanted(f) && !e->stopping)
 			unit_attach(e, now, u, p);
@@ -375,13 +365,17 @@ engine_want(struct engine *e, mstime now, const struct forward_spec *spec)
 
 	if (f == NULL)
 		return -ENOMEM;
+	f->gateway = gateway_find(e, spec->gateway);
+	if (f->gateway == NULL) {
+		forward_free(f);
+		return -ENOENT;
+	}
 	if (old != NULL && same_mappings(old, f) && same_text(old->name, f->name)) {
 		take_manners(old, f);
 		forward_free(f);
 		engine_note(e, now);
 		return 0;
 	}
-	f->gateway = gateway_find(e, spec->gateway);
 	if (old != NULL) {
 		/* Deleting goes before asking: a mapping whose wish changed has the same key. */
 		f->holders = old->holders;

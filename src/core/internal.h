@@ -47,7 +47,6 @@ struct mapping {
 	mstime due;     /* when it wants something sent; MSTIME_NEVER: nothing */
 	mstime asked;   /* the last transmission */
 	mstime before;  /* the transmission that a late answer may still belong to */
-	mstime granted; /* the lease counts from here: a transmission, not its answer */
 	mstime expires; /* 0: no lease */
 };
 
@@ -88,11 +87,11 @@ struct unit {
 
 struct forward {
 	TAILQ_ENTRY(forward) next;
-	char *name, *gateway_name, *description; /* description NULL = name */
+	const char *name;  /* in the same block, behind the mappings */
+	char *description; /* NULL = name */
 	struct gateway *gateway;
 	struct netaddr *internal; /* NULL: this host */
 	struct netprefix *remotes;
-	struct unit *units; /* n_units */
 	uint8_t n_units;
 	uint16_t n_remotes;
 	uint16_t internal_port, count, external_port;
@@ -101,6 +100,7 @@ struct forward {
 	bool assigned : 1, require : 1, independent : 1, release_on_exit : 1, on_demand : 1;
 	uint16_t holders;
 	uint32_t lifetime;
+	struct unit units[]; /* n_units */
 };
 
 struct gateway {
@@ -312,8 +312,7 @@ void exchange_flush(struct path *, mstime now);
 void exchange_refused(struct path *, mstime now, enum unreachable);
 
 /* Sends one request, outside of all bookkeeping of exchanges. 0 or -errno. */
-int exchange_send(
-    struct path *, mstime now, enum exchange_kind, enum mapper, struct mapping *);
+int exchange_send(struct path *, mstime now, enum exchange_kind, enum mapper, struct mapping *);
 /* May a packet that no answer released be sent now? */
 bool exchange_paced(const struct engine *, mstime now);
 

@@ -67,7 +67,9 @@ renewal_due(struct mapping *m)
 {
 	struct engine *e = m->path->engine;
 
-	return renewal_next(m->maker, m->granted, (mstime)m->lifetime * MSTIME_SECOND,
+	mstime length = (mstime)m->lifetime * MSTIME_SECOND;
+
+	return renewal_next(m->maker, m->expires - length, length,
 	    (mstime)e->settings.max_renew_interval * MSTIME_SECOND, m->asked, engine_random(e));
 }
 
@@ -236,9 +238,9 @@ grant(struct mapping *m, mstime now, const struct answer *a)
 		return;
 	}
 	same &= had;
-	m->granted = solicited || late ? m->before : now;
 	m->lifetime = a->lifetime < LIFETIME_CAP ? a->lifetime : LIFETIME_CAP;
-	m->expires = m->granted + (mstime)m->lifetime * MSTIME_SECOND;
+	/* It counts from a transmission, not from its answer. */
+	m->expires = (solicited || late ? m->before : now) + (mstime)m->lifetime * MSTIME_SECOND;
 	m->maker = a->mapper;
 	m->external_port = a->external_port;
 	m->external = a->has_external ? a->external : netaddr_any4;

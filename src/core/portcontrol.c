@@ -155,8 +155,11 @@ natpmp_match(struct path *p, mstime now, const struct natpmp_reply *r)
 	    m->internal_port == r->internal_port && mapping_internal(m) == NULL &&
 	    (!mapping_leased(m, now) || m->maker == MAPPER_NATPMP))
 		return m;
-	if (x != NULL && x->internal_port == 0 && r->internal_port == r->external_port)
-		return x; /* an assigned port, echoed as both */
+	/* An assigned port may come back as both. */
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->internal_port == 0 && m->asked_natpmp && m->protocol == r->protocol &&
+	    m->tries > 0 && r->has_ports && r->internal_port == r->external_port)
+		return m;
 	return NULL;
 }
 

@@ -41,7 +41,7 @@ mapping_status(const struct mapping *m, mstime now, struct mapping_status *out)
 	bool leased = mapping_leased(m, now);
 
 	*out = (struct mapping_status){ .forward = f->name,
-		.gateway = f->gateway_name,
+		.gateway = f->gateway->name,
 		.family = m->unit->family,
 		.protocol = m->protocol,
 		.internal_port = m->internal_port,

@@ -6,15 +6,14 @@
 #include "core/engine.h"
 #include "daemon/conf.h"
 #include "daemon/control.h"
-#include "daemon/memory_json.h"
 #include "daemon/network.h"
 #include "daemon/report.h"
 #include "daemon/service.h"
+#include "daemon/state.h"
 #include "daemon/tell.h"
 #include "os/log.h"
 #include "os/loop.h"
 #include "os/secret.h"
-#include "os/statefile.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,16 +26,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STATE_NAME "state.json"
-#define STATE_MAX (8u << 20)
-/* What changes together is written together. */
-#define SAVE_DELAY MSTIME_SECOND
-#define SAVE_RETRY (60 * MSTIME_SECOND)
-/* At the end the disk gets this long. */
-#define SAVE_PATIENCE MSTIME_SECOND
-
 struct daemon {
-	const char *config, *state, *runtime, *socket;
+	const char *config, *state_directory, *runtime, *socket;
 	struct conf *conf;
 	struct loop *loop;
 	struct engine *engine;
@@ -44,13 +35,12 @@ struct daemon {
 	struct service *service;
 	struct control *control; /* NULL until there is somebody to tell */
 	struct tell *tell;
-	struct statefile *statefile;
-	struct loop_timer *engine_timer, *save_timer, *ready_timer;
+	struct state *state;
+	struct loop_timer *engine_timer, *ready_timer;
 	uint8_t secret[SECRET_SIZE];
-	char boot[40];
 	int lock;
 	bool log_level_given;
-	bool ready, stopping, summary_due, rejected, save_failed;
+	bool ready, stopping, summary_due, rejected;
 };
 
 /* ---- what the engine needs ----------------------------------------------------------------------
@@ -105,7 +95,7 @@ io_save(void *ctx)
 {
 	struct daemon *d = ctx;
 
-	loop_timer_set(d->save_timer, loop_now(d->loop) + SAVE_DELAY);
+	state_changed(d->state);
 }
 
 static void
@@ -131,78 +121,6 @@ static const struct engine_io engine_io = { .send = io_send,
 	.save = io_save,
 	.path_done = io_path_done,
 	.trace = io_trace };
-
-/* ---- state file
- * ----------------------------------------------------------------------------------- */
-
-static void
-save_done(void *ctx, int error)
-{
-	struct daemon *d = ctx;
-
-	if (error < 0 && !d->save_failed)
-		log_warning("%s/%s cannot be written: %s; mappings are kept, but a restart will "
-			    "know less; trying again every minute",
-		    d->state, STATE_NAME, strerror(-error));
-	if (error < 0)
-		loop_timer_set(d->save_timer, loop_now(d->loop) + SAVE_RETRY);
-	d->save_failed = error < 0;
-}
-
-static void
-save_due(void *ctx)
-{
-	struct daemon *d = ctx;
-	size_t n;
-	char *text = memory_json_print(d->engine, d->boot, &n);
-	int error = text != NULL ? statefile_put(d->statefile, text, n) : -ENOMEM;
-
-	loop_timer_set(d->save_timer, MSTIME_NEVER);
-	free(text);
-	/* The document was larger than all that it tells of. */
-	malloc_trim(0);
-	if (error < 0)
-		save_done(d, error);
-}
-
-static void
-read_boot_id(struct daemon *d)
-{
-	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd >= 0 ? read(fd, d->boot, sizeof(d->boot) - 1) : 0;
-
-	d->boot[n > 0 ? n : 0] = '\0';
-	d->boot[strcspn(d->boot, "\n")] = '\0';
-	if (fd >= 0)
-		close(fd);
-}
-
-static void
-load_state(struct daemon *d)
-{
-	char *text;
-	size_t n;
-	int error = secret_load(d->state, d->secret);
-
-	if (error < 0)
-		log_warning("%s/secret cannot be used: %s; working without it, but after a restart "
-			    "a strict gateway may refuse until old leases end",
-		    d->state, strerror(-error));
-	read_boot_id(d);
-	error = statefile_read(d->state, STATE_NAME, STATE_MAX, &text, &n);
-	if (error == -ENOENT)
-		return;
-	if (error == 0 && memory_json_parse(d->engine, loop_now(d->loop), d->boot, text, n)) {
-		free(text);
-		return;
-	}
-	if (error == 0) {
-		free(text);
-		(void)statefile_set_aside(d->state, STATE_NAME);
-	}
-	log_warning("%s/%s is %s: starting without it", d->state, STATE_NAME,
-	    error == 0 ? "damaged (set aside as " STATE_NAME ".bad)" : strerror(-error));
-}
 
 /* ---- config -------------------------------------------------------------------------------------
  */
@@ -533,12 +451,13 @@ build(struct daemon *d, struct conf *conf)
 		return false;
 	d->service = service_new(d->loop);
 	d->engine_timer = loop_timer_new(d->loop, engine_due, d);
-	d->save_timer = loop_timer_new(d->loop, save_due, d);
 	d->ready_timer = loop_timer_new(d->loop, become_ready, d);
 	d->engine = engine_new(&engine_io, d, &settings);
-	d->statefile = statefile_new(d->loop, d->state, STATE_NAME, save_done, d);
-	if (d->service == NULL || d->engine_timer == NULL || d->save_timer == NULL ||
-	    d->ready_timer == NULL || d->engine == NULL || d->statefile == NULL)
+	if (d->service == NULL || d->engine_timer == NULL || d->ready_timer == NULL ||
+	    d->engine == NULL)
+		return false;
+	d->state = state_new(d->loop, d->engine, d->state_directory);
+	if (d->state == NULL)
 		return false;
 	d->network = network_new(d->loop, d->engine);
 	if (d->network == NULL)
@@ -558,7 +477,7 @@ serve(struct daemon *d, struct conf *conf)
 {
 	int error;
 
-	load_state(d);
+	state_load(d->state, d->secret);
 	apply_config(d, conf);
 	if (!open_control(d))
 		return DAEMON_EXIT_FAILED;
@@ -576,11 +495,7 @@ serve(struct daemon *d, struct conf *conf)
 		log_error("the event loop failed: %s", strerror(-error));
 		return DAEMON_EXIT_FAILED;
 	}
-	save_due(d);
-	error = statefile_flush(d->statefile, SAVE_PATIENCE);
-	if (error < 0 && !d->save_failed)
-		log_warning("%s/%s cannot be written: %s; the next start will know less", d->state,
-		    STATE_NAME, strerror(-error));
+	state_finish(d->state);
 	log_info("stopped");
 	return DAEMON_EXIT_OK;
 }
@@ -593,11 +508,10 @@ demolish(struct daemon *d)
 	network_free(d->network);
 	d->network = NULL;
 	engine_free(d->engine);
-	statefile_free(d->statefile);
+	state_free(d->state);
 	service_free(d->service);
 	tell_free(d->tell);
 	loop_timer_free(d->engine_timer);
-	loop_timer_free(d->save_timer);
 	loop_timer_free(d->ready_timer);
 	loop_free(d->loop);
 	conf_free(d->conf);
@@ -609,14 +523,14 @@ int
 daemon_run(const struct daemon_options *options)
 {
 	struct daemon d = { .config = options->config,
-		.state = options->state_directory,
+		.state_directory = options->state_directory,
 		.runtime = options->runtime_directory,
 		.socket = options->control,
 		.lock = -1,
 		.log_level_given = options->has_log_level };
 	struct conf_problems problems;
 	struct conf *conf;
-	int status = DAEMON_EXIT_FAILED, error;
+	int status = DAEMON_EXIT_FAILED;
 
 	log_init();
 	if (options->has_log_level)
@@ -625,10 +539,6 @@ daemon_run(const struct daemon_options *options)
 	conf_problems_clear(&problems);
 	if (conf == NULL)
 		return DAEMON_EXIT_CONFIG;
-	error = make_directory(d.state);
-	if (error < 0)
-		log_warning("state directory %s cannot be made: %s; going on without it", d.state,
-		    strerror(-error));
 	if (!take_lock(&d)) {
 		conf_free(conf);
 	} else if (!build(&d, conf)) {

@@ -30,14 +30,14 @@ struct program {
 struct teller {
 	TAILQ_ENTRY(teller) next;
 	struct tell *tell;
-	char *name;
 	struct program *program; /* NULL: none */
 	struct hook *hook;       /* NULL: none runs */
 	bool configured;
 	bool gone;     /* to be forgotten as soon as its hook knows */
 	bool file_due; /* the env file may be wrong */
 	bool has_file; /* with the text of this hash: */
-	uint64_t file_hash;
+	uint32_t file_hash;
+	char name[];
 };
 
 struct tell {
@@ -144,13 +144,12 @@ teller_get(struct tell *t, const char *name)
 
 	if (f != NULL)
 		return f;
-	f = calloc(1, sizeof(*f));
+	f = calloc(1, sizeof(*f) + strlen(name) + 1);
 	if (f == NULL)
 		return NULL;
 	f->tell = t;
-	f->name = strdup(name);
-	if (f->name == NULL || !notices_listen(t->notices, name, t->global != NULL)) {
-		free(f->name);
+	memcpy(f->name, name, strlen(name) + 1);
+	if (t->global != NULL && !notices_listen(t->notices, name, true)) {
 		free(f);
 		return NULL;
 	}
@@ -167,7 +166,6 @@ teller_free(struct tell *t, struct teller *f)
 	TAILQ_REMOVE(&t->tellers, f, next);
 	hook_free(f->hook);
 	program_drop(f->program);
-	free(f->name);
 	free(f);
 }
 
@@ -259,13 +257,13 @@ run(void *ctx, const struct notice *notice)
 /* ---- env files ------------------------------------------------------------------------------ */
 
 /* FNV-1a: is it the text that is in the file already? */
-static uint64_t
+static uint32_t
 hash(const char *text)
 {
-	uint64_t h = 14695981039346656037u;
+	uint32_t h = 2166136261u;
 
 	for (; *text != '\0'; text++)
-		h = (h ^ (unsigned char)*text) * 1099511628211u;
+		h = (h ^ (unsigned char)*text) * 16777619u;
 	return h;
 }
 
@@ -304,7 +302,7 @@ write_file(const struct tell *t, struct teller *f)
 	struct unit_view room[UNITS_MAX];
 	bool up;
 	size_t n = collect_units(t, f->name, units, room, &up);
-	uint64_t h;
+	uint32_t h;
 	char *text;
 	int error;
 
@@ -357,7 +355,7 @@ write_files(struct tell *t)
 /* ---- inputs --------------------------------------------------------------------------------- */
 
 static bool
-note(struct tell *t, const struct engine_event *event)
+note(struct tell *t, const struct teller *f, const struct engine_event *event)
 {
 	const struct mapping_status *m = event->mapping;
 	struct mapping_status first;
@@ -365,6 +363,10 @@ note(struct tell *t, const struct engine_event *event)
 	uint16_t *ports;
 	bool ok;
 
+	/* What the notices would keep for a forward without a program is more than all the rest of
+	 * it; the engine knows its state just as well. A range's list of ports is the exception. */
+	if (event->ports <= 1 && f->program == NULL && !notices_known(t->notices, f->name))
+		return true;
 	if (event->ports <= 1)
 		return notices_event(t->notices, now, event, 0, NULL);
 	ports = calloc(event->ports, sizeof(*ports));
@@ -379,6 +381,39 @@ note(struct tell *t, const struct engine_event *event)
 	return ok;
 }
 
+/* A program that comes late is told what is, like one that was there from the start. */
+static bool
+tell_present(struct tell *t, const struct teller *f)
+{
+	static const uint8_t protocols[] = { PROTOCOL_TCP, PROTOCOL_UDP };
+	bool ok = true;
+
+	for (unsigned i = 0; i < UNITS_MAX; i++) {
+		struct mapping_status m;
+		size_t ports = engine_unit(t->engine, loop_now(t->loop), f->name,
+		    i < 2 ? FAMILY_IPV4 : FAMILY_IPV6, protocols[i % 2], &m, NULL, 0);
+		struct engine_event event = {
+			.kind = EVENT_MAPPED, .mapping = &m, .ports = (uint16_t)ports
+		};
+
+		if (ports > 0 && m.state == MAPPING_ACTIVE)
+			ok &= note(t, f, &event);
+	}
+	return ok;
+}
+
+static bool
+listen(struct tell *t, const struct teller *f)
+{
+	bool known = notices_known(t->notices, f->name);
+
+	if (f->program == NULL)
+		return !known || notices_listen(t->notices, f->name, false);
+	if (!notices_listen(t->notices, f->name, true))
+		return false;
+	return known || tell_present(t, f);
+}
+
 void
 tell_event(struct tell *t, const struct engine_event *event)
 {
@@ -387,7 +422,7 @@ tell_event(struct tell *t, const struct engine_event *event)
 	if (event->mapping == NULL)
 		return;
 	f = teller_get(t, event->mapping->forward);
-	if (f == NULL || !note(t, event)) {
+	if (f == NULL || !note(t, f, event)) {
 		log_error("%s: out of memory: an event reaches neither hook nor env file",
 		    event->mapping->forward);
 		return;
@@ -395,7 +430,7 @@ tell_event(struct tell *t, const struct engine_event *event)
 	f->file_due = t->files_due = true;
 	if (f->gone && event->kind == EVENT_MAPPED) {
 		f->gone = false;
-		(void)notices_listen(t->notices, f->name, f->program != NULL);
+		(void)listen(t, f);
 	}
 	/* Asked for by a client, not by the config: with this it is over. */
 	if (!f->configured && event->kind == EVENT_RELEASED)
@@ -414,7 +449,7 @@ adopt(struct tell *t, const struct conf *conf, const struct conf_forward *c)
 	f->file_due = t->files_due = true;
 	return program_set(
 		   &f->program, t->global, c->on_change != NULL ? c->on_change : conf->on_change) &&
-	    notices_listen(t->notices, f->name, f->program != NULL);
+	    listen(t, f);
 }
 
 void

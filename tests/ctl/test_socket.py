@@ -213,7 +213,8 @@ def test_places_kept_for_root(home):
         for v in mine:
             v.close()
     finally:
-        for pid, _, hold in others:
+        # The later ones have the lines of the earlier ones.
+        for pid, _, hold in reversed(others):
             os.close(hold)
             os.waitpid(pid, 0)
 

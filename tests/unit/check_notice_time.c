@@ -255,6 +255,10 @@ START_TEST(new_inside)
 	ck_assert(notices_event(n, now, &e, 0, NULL));
 	expect("changed web/tcp 203.0.113.7:80 was 203.0.113.7:80");
 	done(true);
+	m.internal_port = 8081;
+	ck_assert(notices_event(n, now, &e, 0, NULL));
+	expect("changed web/tcp 203.0.113.7:80 was 203.0.113.7:80");
+	done(true);
 	m.has_internal = false; /* not known is not another */
 	ck_assert(notices_event(n, now, &e, 0, NULL));
 	expect("");
