@@ -213,7 +213,29 @@ fi
 grep -E -A 12 '^(FAIL|skip) ' "$scratch/lab.log" >"$scratch/lab-bad.log"
 count 'lab, network namespaces' "$status" "$good" "$bad" "$scratch/lab-bad.log"
 
+# suite NAME: a Python suite that drives the real programs and closes with "NAME: N passed, N failed"
+suite()
+{
+	local name=$1 title=$2 log="$scratch/$1.log" g='' b=''
+	shift 2
+	run 600 "$log" python3 -B "$scratch/src/tests/$name/run.py" \
+		--portleased "$scratch/gcc/portleased" "$@" \
+		--fakegw "$scratch/gcc/tests/gateway/fakegw"
+	status=$?
+	read -r g b < <(sed -n "s/^$name: \([0-9]*\) passed, \([0-9]*\) failed\$/\1 \2/p" "$log" | tail -n 1)
+	grep -E -A 12 '^(FAIL|not ok)' "$log" >"$log.bad"
+	[ -s "$log.bad" ] || tail -n 20 "$log" >"$log.bad"
+	count "$title" "$status" "${g:-0}" "${b:-0}" "$log.bad"
+}
+suite ctl 'portleasectl, control socket' --portleasectl "$scratch/gcc/portleasectl"
+suite hooks 'hooks, env files, consumers'
+
 if [ -z "$fast" ]; then
+	run 900 "$scratch/mutants.log" sh "$scratch/src/tests/mutants/run.sh" "$scratch/src"
+	status=$?
+	read -r good bad < <(results "$scratch/mutants.log")
+	count 'mutants' "$status" "${good:-0}" "${bad:-0}" "$scratch/mutants.log"
+
 	run 900 "$scratch/distcheck.log" bash -c 'cd "$scratch/clang" && make -j2 distcheck'
 	status=$?
 	count 'make distcheck' "$status" $((status == 0)) $((status != 0)) "$scratch/distcheck.log"

@@ -117,7 +117,7 @@ contact_refused(struct path *p, mstime now)
 	/* Should it fall silent next, it is asked anew, less and less eagerly. */
 	step = long_ago || c->refusals > 4 ? NATPMP_SENDS : 2u * c->refusals;
 	c->sends[0] = c->sends[1] = step;
-	c->wait[0] = (mstime)250 << step;
+	c->wait[0] = (mstime)250 << (long_ago ? step + 2 : step);
 	c->next[dialect(first)] = p->last_sent + gap;
 	c->next[1 - dialect(first)] = MSTIME_NEVER;
 	path_enter(p, now, GATEWAY_UNSUPPORTED);

@@ -227,7 +227,7 @@ memory_json_parse(struct engine *e, mstime now, const char *boot, const char *te
 	json_t *document = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
 	const char *format = json_string_value(json_object_get(document, "format"));
 	const char *id = json_string_value(json_object_get(document, "boot_id"));
-	bool same_boot = id != NULL && strcmp(id, boot) == 0;
+	bool same_boot = id != NULL && *boot != '\0' && strcmp(id, boot) == 0;
 	const json_t *entry;
 	size_t i;
 

@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 /*
- * The state directory: the installation's secret, and the engine's memory in state.json. A directory
- * that cannot be used costs one warning and no mapping.
+ * The state directory: the installation's secret, and the engine's memory in state.json. A
+ * directory that cannot be used costs one warning and no mapping.
  */
 struct engine;
 struct loop;
