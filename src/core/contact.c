@@ -40,12 +40,12 @@ contact_gap(struct path *p, enum mapper mapper, bool alone)
 }
 
 static struct mapping *
-head(struct path *p)
+head(struct path *p, enum mapper mapper)
 {
 	struct mapping *m;
 
 	TAILQ_FOREACH(m, &p->mappings, of_path)
-	if (m->unit != NULL && m->state == MAPPING_REQUESTING)
+	if (m->unit != NULL && m->state == MAPPING_REQUESTING && ask_possible(m, mapper))
 		return m;
 	return NULL;
 }
@@ -54,7 +54,7 @@ static void
 contact_send(struct path *p, mstime now, enum mapper mapper, bool first, bool alone)
 {
 	struct contact *c = &p->contact;
-	struct mapping *m = first ? head(p) : NULL;
+	struct mapping *m = first ? head(p, mapper) : NULL;
 	enum exchange_kind kind = m != NULL ? EXCHANGE_MAP
 	    : mapper == MAPPER_PCP          ? EXCHANGE_ANNOUNCE
 					    : EXCHANGE_ADDRESS;

@@ -156,6 +156,7 @@ path_forget(struct path *p)
 {
 	p->mapper = MAPPER_NONE;
 	p->answered = p->pcp_spoken = p->announce_works = p->announce_deaf = false;
+	p->plain = p->indulgent = false;
 	p->address_misses = p->announce_misses = 0;
 	p->pcp_again = MSTIME_NEVER;
 	p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
@@ -234,7 +235,12 @@ switch_mapper(struct path *p, mstime now, enum mapper mapper)
 		if (p->address_due == MSTIME_NEVER && p->address_at < 0)
 			p->address_due = now;
 	} else {
+		struct mapping *m;
+
 		p->pcp_again = MSTIME_NEVER;
+		TAILQ_FOREACH(m, &p->mappings, of_path)
+		if (m->state == MAPPING_FAILED && m->problem.trouble == TROUBLE_UNSUPPORTED)
+			mapping_enter(m, now, MAPPING_REQUESTING, now);
 	}
 	return true;
 }

@@ -37,6 +37,8 @@ struct mapping {
 	bool copies : 1;    /* the last answer may not be the only one on its way */
 	bool asked_pcp : 1; /* a PCP request was sent on this path */
 	bool asked_natpmp : 1;
+	bool described : 1; /* the last PCP request had a DESCRIPTION … */
+	bool insisted : 1;  /* … and a PREFER_FAILURE */
 	uint8_t tries;   /* unanswered transmissions */
 	uint8_t garbled; /* answers with another internal port */
 	struct problem problem;
@@ -157,6 +159,8 @@ struct path {
 	uint8_t announce_misses;
 	bool announce_deaf;     /* it never is, though MAP is */
 	uint8_t address_misses; /* bursts for the address in a row */
+	bool plain;     /* descriptions are refused */
+	bool indulgent; /* PREFER_FAILURE is */
 	mstime pcp_again;       /* NAT-PMP is spoken, but PCP preferred: next try */
 	mstime switched;        /* last change of mapper */
 	uint8_t switches;       /* since `switched` began to be young */
@@ -264,6 +268,12 @@ void mapping_answer(struct mapping *, mstime now, const struct answer *);
 void ghost_free(struct mapping *);
 /* A copy of a mapping's lease that waits on its path to be deleted. NULL: out of memory. */
 struct mapping *ghost_new(const struct mapping *, mstime now, mstime due);
+
+/* ask.c */
+/* Can this protocol say what is wanted? */
+bool ask_possible(const struct mapping *, enum mapper);
+/* A refusal: true if a simpler request goes out instead. */
+bool ask_simpler(struct mapping *, mstime now, const struct answer *);
 
 /* portcontrol.c */
 /* Encodes and sends one request; counts it. Returns 0 or -errno of the send. */

@@ -10,7 +10,7 @@
  * numbers its requests. */
 #define LATE_ANSWER (12 * MSTIME_SECOND)
 #define NO_ADDRESS_WAIT (30 * MSTIME_SECOND)
-#define GARBLED_LIMIT 3
+#define UNSUPPORTED_WAIT (15 * 60 * MSTIME_SECOND)
 
 bool
 mapping_leased(const struct mapping *m, mstime now)
@@ -119,6 +119,12 @@ mapping_age(struct mapping *m, mstime now)
 		lease_ended(m, now);
 	if (m->state == MAPPING_FAILED && now >= m->due)
 		mapping_enter(m, now, MAPPING_REQUESTING, m->due);
+	if (m->state == MAPPING_REQUESTING && m->path->answered &&
+	    !ask_possible(m, mapping_mapper(m, now))) {
+		m->problem = (struct problem){ TROUBLE_UNSUPPORTED, MAPPER_NATPMP, 0 };
+		m->decided = true;
+		mapping_enter(m, now, MAPPING_FAILED, now + UNSUPPORTED_WAIT);
+	}
 }
 
 /* When it wants a packet sent; the end of the lease is publish_next()'s. */
@@ -292,6 +298,8 @@ mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 		return;
 	/* The second copy of a refusal, while it rests. */
 	if (a->result != 0 && m->tries == 0 && now - m->asked <= LATE_ANSWER)
+		return;
+	if (a->result != 0 && m->tries > 0 && ask_simpler(m, now, a))
 		return;
 	if (a->result != 0)
 		refuse_result(m, now, a);

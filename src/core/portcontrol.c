@@ -48,13 +48,17 @@ send_pcp_map(struct path *p, struct mapping *m, uint32_t lifetime)
 	if (m->external_port != 0 && !netaddr_is_any(&m->external))
 		r.external = m->external;
 	if (f != NULL) {
-		r.prefer_failure = f->require && r.external_port != 0;
-		r.description = f->description;
+		r.prefer_failure = f->require && r.external_port != 0 && !p->indulgent;
+		r.description = p->plain ? NULL
+		    : f->description != NULL ? f->description
+					     : f->name;
 		for (n = 0; n < f->n_remotes && n < sizeof(filters) / sizeof(filters[0]); n++)
 			filters[n] = (struct pcp_filter){ .prefix = f->remotes[n] };
 		r.filters = filters;
 		r.n_filters = n;
 	}
+	m->insisted = r.prefer_failure;
+	m->described = r.description != NULL && r.description[0] != '\0';
 	n = pcp_encode(&r, bytes, sizeof(bytes));
 	return n > 0 ? send_bytes(p, MAPPER_PCP, bytes, n) : 0;
 }
@@ -296,6 +300,9 @@ pcp_map(struct path *p, mstime now, const struct pcp_reply *r)
 		.external = r->external };
 
 	if (m == NULL || overtaken(p, MAPPER_PCP, r->epoch, m))
+		return;
+	/* Refuses what has been asked for again without it meanwhile. */
+	if (r->result != PCP_SUCCESS && r->described && !m->described)
 		return;
 	if (p->exchange.mapping == m && p->exchange.mapper == MAPPER_PCP && mapping_expects(m, &a))
 		exchange_done(p, now);

@@ -199,6 +199,7 @@ decode_options(struct rbuf *r, struct pcp_reply *reply)
 			rbuf_copy(r, reply->internal.b, sizeof(reply->internal.b));
 			reply->has_internal = true;
 		} else {
+			reply->described |= code == OPTION_DESCRIPTION;
 			rbuf_skip(r, (length + 3) & ~(size_t)3);
 		}
 	}

@@ -71,6 +71,7 @@ struct pcp_reply {
 	uint16_t internal_port;
 	uint16_t external_port;
 	struct netaddr external;
+	bool described;    /* DESCRIPTION echoed */
 	bool has_internal; /* THIRD_PARTY echoed */
 	struct netaddr internal;
 };

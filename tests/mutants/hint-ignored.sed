@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: ISC
 # file: src/core/engine.c
 # what: announcements are not heard
-s/^\t\t\tpath_hint(p, now);/\t\t\t;/
+s/^\t*path_hint(p, now);/\t;/

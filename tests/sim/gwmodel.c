@@ -132,8 +132,12 @@ parse_pcp(const uint8_t *p, size_t n, struct gw_request *out)
 		if (at + 4 + len > n || p[at + 1])
 			return "PCP option is cut or has its reserved octet set";
 		out->options++;
-		if (p[at] == 2)
-			out->prefer_failure = true;
+		out->prefer_failure |= p[at] == 2;
+		out->filters += p[at] == 3;
+		out->described |= p[at] == 128;
+		out->third_party |= p[at] == 1;
+		if (p[at] == 1)
+			out->third = get32(p + at + 16);
 		at += 4 + (len + 3) / 4 * 4;
 	}
 	return NULL;

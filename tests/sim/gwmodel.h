@@ -44,7 +44,9 @@ struct gw_request {
 	uint16_t internal, external;
 	uint32_t external_address;
 	unsigned options; /* how many */
-	bool prefer_failure;
+	bool prefer_failure, described, third_party;
+	unsigned filters;
+	uint32_t third; /* THIRD_PARTY's address */
 };
 
 struct gw_entry {
