@@ -10,6 +10,7 @@ LIMIT=13 # tenths: `systemd-analyze security` must say 1.3 or less
 build=${1:-${top_builddir:-$PWD}}
 unit=$build/systemd/portleased.service
 program=$build/portleased
+ctl=$build/portleasectl
 passed=0
 failed=0
 
@@ -42,6 +43,7 @@ has StateDirectory=portleased
 has DynamicUser=yes
 has LimitCORE=0
 has CapabilityBoundingSet=
+has 'ExecReload='"$(sed -n 's/^ExecStart=\(.*\)sbin.*/\1/p' "$unit")"'bin/portleasectl -c %t/portleased/control.sock reload'
 has 'RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK'
 has_not '^PrivateUsers='
 has_not '^IPAddressDeny='
@@ -60,9 +62,13 @@ trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
 
 # An unknown or wrong setting is only a warning to systemd, so any output about us is a failure.
-sed "s,^ExecStart=[^ ]*,ExecStart=$program," "$unit" >"$scratch/portleased.service"
-systemd-analyze verify --man=no "$scratch/portleased.service" >"$scratch/verify" 2>&1
-! grep 'portleased' "$scratch/verify"
+sed -e "s,^ExecStart=[^ ]*,ExecStart=$program," -e "s,^ExecReload=[^ ]*,ExecReload=$ctl," \
+	"$unit" >"$scratch/portleased.service"
+sed "s,^ExecStart=[^ ]*,ExecStart=$ctl," "$build/systemd/portlease@.service" \
+	>"$scratch/portlease@.service"
+systemd-analyze verify --man=no "$scratch/portleased.service" "$scratch/portlease@game.service" \
+	>"$scratch/verify" 2>&1
+! grep 'portlease' "$scratch/verify"
 result 'systemd-analyze verify' $?
 
 if systemd-analyze security --help 2>/dev/null | grep -q -- --offline; then

@@ -91,7 +91,8 @@ contact_work(struct path *p, mstime now)
 		if (c->next[dialect(second)] <= now)
 			c->next[dialect(second)] = now + PACE_GAP;
 	}
-	if (second != MAPPER_NONE && c->next[dialect(second)] <= now && exchange_paced(p->engine, now))
+	if (second != MAPPER_NONE && c->next[dialect(second)] <= now &&
+	    exchange_paced(p->engine, now))
 		contact_send(p, now, second, false, false);
 }
 

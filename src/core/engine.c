@@ -133,7 +133,17 @@ engine_datagram(struct engine *e, mstime now, uint32_t path, const void *bytes, 
 	if (p == NULL || !p->present)
 		return;
 	portcontrol_input(p, now, bytes, n);
+	p->measured_us = -1;
 	engine_settle(e, now);
+}
+
+void
+engine_round_trip(struct engine *e, uint32_t path, int32_t us)
+{
+	struct path *p = path_find(e, path);
+
+	if (p != NULL)
+		p->measured_us = us;
 }
 
 void
@@ -153,8 +163,12 @@ engine_announcement(struct engine *e, mstime now, unsigned ifindex, const struct
 {
 	struct path *p;
 
+	/* Routers announce from their link-local address, whatever address is theirs. */
 	TAILQ_FOREACH(p, &e->paths, next)
-	if (p->present && p->ifindex == ifindex && netaddr_equal(&p->address, source) &&
+	if (p->present && p->ifindex == ifindex &&
+	    (netaddr_equal(&p->address, source) ||
+		(p->family == FAMILY_IPV6 && netaddr_is_linklocal(source) &&
+		    !netaddr_is4(source))) &&
 	    portcontrol_is_hint(p, now, port, bytes, n))
 		path_hint(p, now);
 	engine_settle(e, now);
@@ -263,8 +277,11 @@ engine_next(const struct engine *e)
 			t = silence;
 		/* A refusal that ends is a change of state, even while nothing can be sent. */
 		TAILQ_FOREACH(m, &p->mappings, of_path)
-		if (m->state == MAPPING_FAILED && m->due < t)
-			t = m->due;
+		{
+			if (m->state == MAPPING_FAILED && m->due < t)
+				t = m->due;
+			t = earlier(t, ask_next(m));
+		}
 	}
 	return t;
 }

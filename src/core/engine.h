@@ -275,6 +275,9 @@ void engine_path_down(struct engine *, mstime now, uint32_t path, enum path_loss
 
 /* `bytes` came on the connected socket of `path`. */
 void engine_datagram(struct engine *, mstime now, uint32_t path, const void *bytes, size_t n);
+/* The datagram that comes next came `us` microseconds after the last packet on this path: measured
+ * closer to the wire than a clock of ms can be. */
+void engine_round_trip(struct engine *, uint32_t path, int32_t us);
 void engine_unreachable(struct engine *, mstime now, uint32_t path, enum unreachable);
 /* A multicast to port 5350 (a hint, never a fact). */
 void engine_announcement(struct engine *, mstime now, unsigned ifindex,

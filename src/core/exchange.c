@@ -69,19 +69,6 @@ count_sent(struct path *p, mstime now, int error)
 
 /* ---- choosing ------------------------------------------------------------------------------- */
 
-/* A mapping is not asked for while its predecessor is still to be deleted. */
-static bool
-blocked(const struct path *p, const struct mapping *m)
-{
-	const struct mapping *ghost;
-
-	TAILQ_FOREACH(ghost, &p->mappings, of_path)
-	if (ghost->unit == NULL && ghost->protocol == m->protocol &&
-	    ghost->internal_port == m->internal_port)
-		return true;
-	return false;
-}
-
 static bool
 more_urgent(const struct mapping *a, const struct mapping *b, mstime now)
 {
@@ -103,7 +90,7 @@ due_mapping(struct path *p, mstime now)
 			return m;
 		if (mapping_next(m) > now || m->state == MAPPING_RELEASING)
 			continue;
-		if ((best == NULL || more_urgent(m, best, now)) && !blocked(p, m))
+		if ((best == NULL || more_urgent(m, best, now)) && !mapping_blocked(m))
 			best = m;
 	}
 	return best;
@@ -259,7 +246,8 @@ exchange_wait(struct path *p, mstime now)
 }
 
 int
-exchange_send(struct path *p, mstime now, enum exchange_kind kind, enum mapper mapper, struct mapping *m)
+exchange_send(
+    struct path *p, mstime now, enum exchange_kind kind, enum mapper mapper, struct mapping *m)
 {
 	int error;
 
@@ -421,7 +409,7 @@ exchange_done(struct path *p, mstime now)
 	struct exchange *x = &p->exchange;
 
 	if (x->sends == 1)
-		p->rtt_us = (int32_t)(now - x->last) * 1000;
+		p->rtt_us = p->measured_us >= 0 ? p->measured_us : (int32_t)(now - x->last) * 1000;
 	*x = (struct exchange){ .kind = EXCHANGE_NONE };
 }
 
@@ -453,7 +441,8 @@ flush(struct path *p, mstime now)
 	}
 }
 
-/* ---- ICMP --------------------------------------------------------------------------------------- */
+/* ---- ICMP ---------------------------------------------------------------------------------------
+ */
 
 /* ICMP counts as a lost packet that is known to be lost: it ends the burst, not the schedule. */
 void
@@ -566,7 +555,7 @@ queue_next(const struct path *p)
 	/* Rare: some of them wait for a deletion, which wakes them. */
 	t = questions;
 	TAILQ_FOREACH(m, &p->mappings, of_path)
-	if (m->unit == NULL || !blocked(p, m))
+	if (m->unit == NULL || !mapping_blocked(m))
 		t = earlier(t, mapping_next(m));
 	return t;
 }

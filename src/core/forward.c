@@ -167,16 +167,18 @@ unit_detach(struct engine *e, mstime now, struct unit *u, mstime due)
 				m->maker = mapping_mapper(m, now);
 			ghost_new(m, now, due);
 		}
+		ask_leaves(m, now);
 		if (p->exchange.mapping == m)
 			p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
 		TAILQ_REMOVE(&p->mappings, m, of_path);
 		m->path = NULL;
 		m->expires = 0;
 		m->tries = 0;
-		m->suspect = false;
+		m->suspect = m->doubted = false;
 		m->asked_pcp = m->asked_natpmp = false;
 		mapping_enter(m, now, MAPPING_WAITING, MSTIME_NEVER);
 	}
+	p->gateway->left[p->family] = p->address;
 	u->path = NULL;
 	e->unsaved = true;
 }
@@ -217,6 +219,7 @@ unit_attach(struct engine *e, mstime now, struct unit *u, struct path *p)
 	const struct forward *f = u->forward;
 
 	u->path = p;
+	u->pairs = false;
 	for (unsigned i = 0; i < f->count; i++) {
 		struct mapping *m = &u->mappings[i];
 		struct nonce_key key = { .gateway = p->gateway->name,
@@ -232,6 +235,7 @@ unit_attach(struct engine *e, mstime now, struct unit *u, struct path *p)
 		TAILQ_INSERT_TAIL(&p->mappings, m, of_path);
 		e->io->nonce(e->ctx, &key, m->nonce);
 		m->external = netaddr_any4;
+		leftover_forget(p, m);
 		ghost = find_ghost(p, m);
 		if (ghost != NULL && mapping_leased(ghost, now)) {
 			adopt(m, now, ghost);
@@ -242,6 +246,7 @@ unit_attach(struct engine *e, mstime now, struct unit *u, struct path *p)
 			m->external_port = 0;
 		if (m->external_port == 0)
 			m->external_port = memory_port(e, m);
+		ask_arrives(m, now);
 		mapping_enter(m, now, MAPPING_REQUESTING, now);
 	}
 	if (p->state == GATEWAY_UNUSED)

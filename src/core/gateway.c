@@ -162,13 +162,13 @@ path_forget(struct path *p)
 	p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
 	memset(p->epochs, 0, sizeof(p->epochs));
 	p->asked[0] = p->asked[1] = false;
-	p->last_delete = p->heard = p->checked = p->address_at = p->recovered = p->renewed_all = -1;
+	p->last_delete = p->heard = p->checked = p->address_at = p->recovered = p->renewed_all = p->wished = -1;
 	p->silent_since = MSTIME_NEVER;
 	p->hinted = p->outage = p->has_external = p->no_address = false;
 	p->misses = p->probes = 0;
 	p->check_due = p->address_due = MSTIME_NEVER;
 	p->not_before = p->hold_until = p->recover_at = 0;
-	p->rtt_us = -1;
+	p->rtt_us = p->measured_us = -1;
 }
 
 static bool

@@ -17,6 +17,8 @@
 struct unit;
 struct path;
 
+enum move { MOVE_NOT, MOVE_WISH, MOVE_SAME };
+
 /* One mapping as the protocols know it: (path, protocol, internal address, internal port). */
 struct mapping {
 	TAILQ_ENTRY(mapping) of_path;
@@ -31,6 +33,7 @@ struct mapping {
 	uint16_t
 	    external_port;  /* granted, kept as the suggestion when the lease is over; 0: none */
 	uint16_t told_port; /* what publish() last told */
+	uint16_t any_port;  /* suggested when any will do; 0: let the gateway choose */
 	bool suspect : 1;   /* the gateway has lost its state since the grant */
 	bool decided : 1;   /* granted or refused in this run */
 	bool renewed : 1;   /* since publish() looked last */
@@ -39,6 +42,9 @@ struct mapping {
 	bool asked_natpmp : 1;
 	bool described : 1; /* the last PCP request had a DESCRIPTION … */
 	bool insisted : 1;  /* … and a PREFER_FAILURE */
+	bool doubted : 1;   /* the gateway has revoked it, unasked; is it so? */
+	uint8_t move : 2;   /* what for: enum move */
+	uint8_t moves : 2;  /* made to get one port for both protocols */
 	uint8_t tries;   /* unanswered transmissions */
 	uint8_t garbled; /* answers with another internal port */
 	struct problem problem;
@@ -50,6 +56,7 @@ struct mapping {
 	mstime asked;   /* the last transmission */
 	mstime before;  /* the transmission that a late answer may still belong to */
 	mstime expires; /* 0: no lease */
+	mstime move_at; /* then it is deleted and made anew: MOVE_WISH, MOVE_SAME; 0: no */
 };
 
 TAILQ_HEAD(mapping_list, mapping);
@@ -80,11 +87,13 @@ struct unit {
 	struct mapping *mappings; /* forward->count of them */
 	enum family family : 8;
 	uint8_t protocol;
-	bool told_up, told_failed;
+	bool told_up : 1, told_failed : 1;
+	bool pairs : 1; /* may still move to its partner's port */
 	uint8_t told_trouble;
 	uint16_t told_result;
 	struct netaddr told_external;
-	mstime held_until; /* the lease on the path before is still good until then */
+	mstime held_until; /* the lease before this one is shown until then */
+	mstime pair_until; /* it may wait for its partner until then; 0: no */
 };
 
 struct forward {
@@ -112,6 +121,7 @@ struct gateway {
 	unsigned n_mappers;
 	uint32_t probe_interval; /* s */
 	struct path *current[FAMILIES];
+	struct netaddr left[FAMILIES]; /* the address of the path before */
 };
 
 enum exchange_kind { EXCHANGE_NONE, EXCHANGE_MAP, EXCHANGE_ADDRESS, EXCHANGE_ANNOUNCE };
@@ -190,12 +200,13 @@ struct path {
 	mstime recovered;   /* begin of the last one; -1: never */
 	mstime hold_until;  /* NO_RESOURCES: no new mappings before */
 	mstime renewed_all; /* last engine_renew(); -1: never */
+	mstime wished;      /* last network event that made wishes be tried again; -1: never */
 
 	/* the end: flushing sends every delete once, 2 ms apart */
 	bool flushing;
 	mstime flush_at;
 
-	int32_t rtt_us;
+	int32_t rtt_us, measured_us; /* -1: not known */
 	uint32_t reboots;
 	uint64_t sent;
 	bool told_ready, told_silent, told_address;
@@ -252,6 +263,8 @@ void mapping_hurry(struct mapping *, mstime now);
 /* Lets time pass: the end of a lease, of a refusal. */
 void mapping_age(struct mapping *, mstime now);
 mstime mapping_next(const struct mapping *);
+/* Is its predecessor still to be deleted? */
+bool mapping_blocked(const struct mapping *);
 void mapping_suspect(struct mapping *, mstime now, mstime due);
 /* An answer, normalised from both protocols. */
 struct answer {
@@ -274,6 +287,24 @@ struct mapping *ghost_new(const struct mapping *, mstime now, mstime due);
 bool ask_possible(const struct mapping *, enum mapper);
 /* A refusal: true if a simpler request goes out instead. */
 bool ask_simpler(struct mapping *, mstime now, const struct answer *);
+/* A refusal that may be about the suggestion: true if another is sent at once. */
+bool ask_another(struct mapping *, mstime now, const struct answer *);
+/* Silence that may be. */
+void ask_doubt(struct mapping *);
+uint16_t ask_port(const struct mapping *, mstime now);
+/* Before a lease is left, after a mapping has come to another path. */
+void ask_leaves(struct mapping *, mstime now);
+void ask_arrives(struct mapping *, mstime now);
+void ask_granted(struct mapping *, mstime now);
+void ask_unblocked(const struct mapping *ghost, mstime now);
+void ask_event(struct path *, mstime now);
+void ask_reborn(struct mapping *, mstime now);
+void ask_stays(struct mapping *);
+void ask_age(struct mapping *, mstime now);
+mstime ask_next(const struct mapping *);
+/* Is it not told yet because the other protocol may still change its port? */
+bool ask_waits_for_partner(const struct unit *, mstime now);
+void ask_publish(struct unit *, mstime now);
 
 /* portcontrol.c */
 /* Encodes and sends one request; counts it. Returns 0 or -errno of the send. */
@@ -345,9 +376,17 @@ void tell_mapping(struct engine *, mstime now, const struct mapping *, enum engi
 void path_status(const struct path *, mstime now, struct gateway_status *);
 void mapping_status(const struct mapping *, mstime now, struct mapping_status *);
 
+/* leftover.c */
+/* Leases of an earlier run that no forward on this path takes over become ghosts. */
+void leftover_release(struct path *, mstime now);
+/* The mapping asks for this one itself. */
+void leftover_forget(struct path *, const struct mapping *);
+
 /* memory.c */
 void memory_apply(struct engine *, struct path *, mstime now);
 uint16_t memory_port(const struct engine *, const struct mapping *);
+/* When a remembered lease of another address of ours ends that has the port wished for; 0: none. */
+mstime memory_blocker(const struct engine *, const struct mapping *);
 /* Before a path is forgotten. */
 void memory_keep(struct path *);
 

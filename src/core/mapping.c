@@ -62,6 +62,13 @@ mapping_sent(struct mapping *m, mstime now, enum mapper mapper)
 		m->asked_natpmp = true;
 }
 
+/* A lease counts from a transmission, not from its answer. */
+static mstime
+granted_at(const struct mapping *m)
+{
+	return m->expires - (mstime)m->lifetime * MSTIME_SECOND;
+}
+
 static mstime
 renewal_due(struct mapping *m)
 {
@@ -69,7 +76,7 @@ renewal_due(struct mapping *m)
 
 	mstime length = (mstime)m->lifetime * MSTIME_SECOND;
 
-	return renewal_next(m->maker, m->expires - length, length,
+	return renewal_next(m->maker, granted_at(m), length,
 	    (mstime)e->settings.max_renew_interval * MSTIME_SECOND, m->asked, engine_random(e));
 }
 
@@ -82,6 +89,7 @@ mapping_unanswered(struct mapping *m, mstime now)
 		mapping_enter(m, now, m->state, now); /* its turn comes with the next probe */
 	if (m->problem.trouble == TROUBLE_NONE)
 		m->problem.trouble = TROUBLE_SILENT;
+	ask_doubt(m);
 }
 
 /* The gateway answers again: what went unanswered meanwhile need not wait for its next turn. */
@@ -101,7 +109,8 @@ static void
 lease_ended(struct mapping *m, mstime now)
 {
 	m->expires = 0;
-	m->suspect = false;
+	m->suspect = m->doubted = false;
+	ask_stays(m);
 	if (m->state != MAPPING_ACTIVE)
 		return;
 	if (m->problem.trouble != TROUBLE_NONE && m->problem.trouble != TROUBLE_SILENT &&
@@ -125,6 +134,7 @@ mapping_age(struct mapping *m, mstime now)
 		m->decided = true;
 		mapping_enter(m, now, MAPPING_FAILED, now + UNSUPPORTED_WAIT);
 	}
+	ask_age(m, now);
 }
 
 /* When it wants a packet sent; the end of the lease is publish_next()'s. */
@@ -140,6 +150,18 @@ mapping_next(const struct mapping *m)
 	    && due < m->asked + RENEW_GAP)
 		due = m->asked + RENEW_GAP;
 	return due;
+}
+
+bool
+mapping_blocked(const struct mapping *m)
+{
+	const struct mapping *ghost;
+
+	TAILQ_FOREACH(ghost, &m->path->mappings, of_path)
+	if (ghost->unit == NULL && ghost->protocol == m->protocol &&
+	    ghost->internal_port == m->internal_port)
+		return true;
+	return false;
 }
 
 void
@@ -206,6 +228,9 @@ refuse_result(struct mapping *m, mstime now, const struct answer *a)
 
 	refuse(m, now, why, refusal_wait(a->mapper, a->result, a->lifetime, m->refusals),
 	    concerns_path(a->mapper, a->result));
+	if (m->path->family == FAMILY_IPV6 && a->mapper == MAPPER_PCP &&
+	    a->result == PCP_NO_RESOURCES && mapping_leased(m, now))
+		ask_reborn(m, now);
 }
 
 static bool
@@ -243,6 +268,9 @@ grant(struct mapping *m, mstime now, const struct answer *a)
 		not_before_half(m, now);
 		return;
 	}
+	/* Nor do the copies of an update that nobody has asked for (RFC 6887 section 14.2). */
+	if (!solicited && same && had && now - granted_at(m) <= LATE_ANSWER)
+		return;
 	same &= had;
 	m->lifetime = a->lifetime < LIFETIME_CAP ? a->lifetime : LIFETIME_CAP;
 	/* It counts from a transmission, not from its answer. */
@@ -250,7 +278,8 @@ grant(struct mapping *m, mstime now, const struct answer *a)
 	m->maker = a->mapper;
 	m->external_port = a->external_port;
 	m->external = a->has_external ? a->external : netaddr_any4;
-	m->suspect = false;
+	m->suspect = m->doubted = false;
+	ask_stays(m);
 	m->copies = m->tries > 1;
 	m->tries = 0;
 	m->garbled = 0;
@@ -268,6 +297,8 @@ grant(struct mapping *m, mstime now, const struct answer *a)
 	else
 		mapping_enter(m, now, MAPPING_ACTIVE, renewal_due(m));
 	not_before_half(m, now);
+	if (m->state == MAPPING_ACTIVE)
+		ask_granted(m, now);
 }
 
 /* Deleting: any answer ends the attempt (Q-062: 2 and 8 mean "not ours" and "gone"), but a late
@@ -279,6 +310,23 @@ mapping_expects(const struct mapping *m, const struct answer *a)
 	    (m->tries > 0 && (a->result != 0 || a->lifetime == 0 || a->external_port == 0));
 }
 
+static bool
+grants(const struct answer *a)
+{
+	return a->result == 0 && a->lifetime != 0 && a->external_port != 0;
+}
+
+/* RFC 6887 section 14.2: an error that nobody has asked for. The lease is believed until the
+ * gateway says so again, asked. */
+static void
+revoked(struct mapping *m, mstime now)
+{
+	if (!mapping_leased(m, now) || m->doubted)
+		return;
+	m->doubted = true;
+	mapping_suspect(m, now, now);
+}
+
 void
 mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 {
@@ -288,8 +336,11 @@ mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 	const struct problem wrong_port = { TROUBLE_OTHER_PORT, a->mapper, 0 };
 
 	if (m->state == MAPPING_RELEASING) {
-		if (mapping_expects(m, a))
-			ghost_free(m);
+		if (!mapping_expects(m, a))
+			return;
+		if (a->result == 0)
+			ask_unblocked(m, now);
+		ghost_free(m);
 		return;
 	}
 	/* The second copy of an answer to the delete before. */
@@ -299,7 +350,19 @@ mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 	/* The second copy of a refusal, while it rests. */
 	if (a->result != 0 && m->tries == 0 && now - m->asked <= LATE_ANSWER)
 		return;
-	if (a->result != 0 && m->tries > 0 && ask_simpler(m, now, a))
+	/* A late answer for what is being deleted. */
+	if (a->result == 0 && !mapping_leased(m, now) && mapping_blocked(m))
+		return;
+	if (m->tries == 0 && !grants(a)) {
+		revoked(m, now);
+		return;
+	}
+	if (!grants(a) && m->doubted) {
+		m->expires = 0;
+		m->suspect = m->doubted = false;
+		m->path->engine->unsaved = true;
+	}
+	if (a->result != 0 && (ask_simpler(m, now, a) || ask_another(m, now, a)))
 		return;
 	if (a->result != 0)
 		refuse_result(m, now, a);
@@ -340,6 +403,7 @@ ghost_new(const struct mapping *m, mstime now, mstime due)
 		g->internal = *internal;
 	ghost->unit = NULL;
 	ghost->suspect = false;
+	ghost->move = MOVE_NOT;
 	ghost->tries = 0;
 	TAILQ_INSERT_TAIL(&m->path->mappings, ghost, of_path);
 	mapping_enter(ghost, now, MAPPING_RELEASING, due);

@@ -93,6 +93,22 @@ memory_port(const struct engine *e, const struct mapping *m)
 	return port;
 }
 
+mstime
+memory_blocker(const struct engine *e, const struct mapping *m)
+{
+	mstime end = 0;
+
+	for (size_t i = 0; m->wish != 0 && i < e->n_seen_mappings; i++) {
+		const struct memory_mapping *s = &e->seen_mappings[i];
+
+		if (same_key(s, m) && s->external_port == m->wish &&
+		    netaddr_equal(&s->address, &m->path->address) &&
+		    !netaddr_equal(&s->local, &m->path->local))
+			end = later(end, s->expires);
+	}
+	return end;
+}
+
 static void
 fill_gateway(const struct path *p, struct memory_gateway *out)
 {

@@ -69,8 +69,11 @@ revive(struct path *p, mstime now)
 	if (p->answered)
 		p->check_due = now;
 	TAILQ_FOREACH(m, &p->mappings, of_path)
-	if (m->state == MAPPING_REQUESTING || m->state == MAPPING_FAILED)
-		mapping_enter(m, now, MAPPING_REQUESTING, now);
+	{
+		if (m->state == MAPPING_REQUESTING || m->state == MAPPING_FAILED)
+			mapping_enter(m, now, MAPPING_REQUESTING, now);
+	}
+	ask_event(p, now);
 	path_enter(p, now, GATEWAY_PROBING);
 	path_reset_contact(p, now);
 }
@@ -96,6 +99,7 @@ engine_path_up(struct engine *e, mstime now, uint32_t number, const struct path_
 	g->current[info->family] = p;
 	if (old != p) {
 		forward_follow(e, now, g, info->family);
+		leftover_release(p, now);
 		if (old != NULL) {
 			if (!old->present)
 				drop_ghosts(old);

@@ -17,18 +17,8 @@ send_bytes(struct path *p, enum mapper mapper, const void *bytes, size_t n)
 	return e->io->send(e->ctx, p->number, bytes, n);
 }
 
-/* The external port asked for: what was granted, else the wish (P-22, P-49, Q-045). */
-static uint16_t
-suggestion(const struct mapping *m)
-{
-	if (m->external_port != 0)
-		return m->external_port;
-	/* VPN gateways that choose the port know the question by 0 → 1. */
-	return m->internal_port == 0 ? 1 : m->wish;
-}
-
 static int
-send_pcp_map(struct path *p, struct mapping *m, uint32_t lifetime)
+send_pcp_map(struct path *p, mstime now, struct mapping *m, uint32_t lifetime)
 {
 	const struct forward *f = m->unit != NULL ? m->unit->forward : NULL;
 	const struct netaddr *none = p->family == FAMILY_IPV4 ? &netaddr_any4 : &netaddr_any6;
@@ -37,7 +27,7 @@ send_pcp_map(struct path *p, struct mapping *m, uint32_t lifetime)
 		.client = p->local,
 		.protocol = m->protocol,
 		.internal_port = m->internal_port,
-		.external_port = suggestion(m),
+		.external_port = ask_port(m, now),
 		.external = *none,
 		.internal = mapping_internal(m) };
 	struct pcp_filter filters[8];
@@ -74,9 +64,9 @@ portcontrol_send_map(struct path *p, mstime now, struct mapping *m, enum mapper 
 	if (lifetime == 0)
 		p->last_delete = now;
 	if (mapper == MAPPER_PCP)
-		return send_pcp_map(p, m, lifetime);
+		return send_pcp_map(p, now, m, lifetime);
 	n = natpmp_encode_map(
-	    m->protocol, m->internal_port, suggestion(m), lifetime, bytes, sizeof(bytes));
+	    m->protocol, m->internal_port, ask_port(m, now), lifetime, bytes, sizeof(bytes));
 	return n > 0 ? send_bytes(p, MAPPER_NATPMP, bytes, n) : 0;
 }
 
@@ -298,9 +288,15 @@ pcp_map(struct path *p, mstime now, const struct pcp_reply *r)
 		.external_port = r->external_port,
 		.has_external = true,
 		.external = r->external };
+	const struct netaddr *internal;
 
 	if (m == NULL || overtaken(p, MAPPER_PCP, r->epoch, m))
 		return;
+	/* A firewall that renews a pinhole may forget to say the port. */
+	internal = mapping_internal(m) != NULL ? mapping_internal(m) : &p->local;
+	if (p->family == FAMILY_IPV6 && r->result == PCP_SUCCESS && r->lifetime > 0 &&
+	    r->external_port == 0 && netaddr_equal(&r->external, internal))
+		a.external_port = m->internal_port;
 	/* Refuses what has been asked for again without it meanwhile. */
 	if (r->result != PCP_SUCCESS && r->described && !m->described)
 		return;

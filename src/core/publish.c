@@ -33,6 +33,8 @@ mapping_view(const struct mapping *m, mstime now)
 		return MAPPING_FAILED;
 	if (m->path->state == GATEWAY_UNSUPPORTED && m->state == MAPPING_REQUESTING)
 		return MAPPING_WAITING;
+	if (m->state == MAPPING_ACTIVE && ask_waits_for_partner(m->unit, now))
+		return MAPPING_REQUESTING;
 	return m->state;
 }
 
@@ -42,7 +44,8 @@ unit_is_up(const struct unit *u, mstime now)
 	for (unsigned i = 0; i < u->forward->count; i++) {
 		const struct mapping *m = &u->mappings[i];
 
-		if (!mapping_leased(m, now) || mapping_view(m, now) != MAPPING_ACTIVE)
+		if (m->state != MAPPING_ACTIVE || !mapping_leased(m, now) ||
+		    mapping_view(m, now) != MAPPING_ACTIVE)
 			return false;
 	}
 	return true;
@@ -95,6 +98,7 @@ publish_up(struct engine *e, mstime now, struct unit *u)
 	}
 	u->held_until = 0;
 	u->told_failed = false;
+	u->pairs = false;
 	for (unsigned i = 0; i < u->forward->count; i++) {
 		renewed |= u->mappings[i].renewed;
 		u->mappings[i].renewed = false;
@@ -170,6 +174,7 @@ publish(struct engine *e, mstime now)
 	publish_path(p, now);
 	TAILQ_FOREACH(f, &e->forwards, next)
 	for (unsigned i = 0; i < f->n_units; i++) {
+		ask_publish(&f->units[i], now);
 		if (unit_is_up(&f->units[i], now))
 			publish_up(e, now, &f->units[i]);
 		else
@@ -193,6 +198,8 @@ publish_next(const struct engine *e)
 
 		if (u->held_until != 0 && u->told_up && u->held_until < t)
 			t = u->held_until;
+		if (u->pair_until != 0 && u->pair_until < t)
+			t = u->pair_until;
 		for (unsigned k = 0; k < f->count; k++)
 			if (u->mappings[k].expires != 0 && u->mappings[k].expires < t)
 				t = u->mappings[k].expires;

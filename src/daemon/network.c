@@ -1,46 +1,22 @@
 /* SPDX-License-Identifier: ISC */
 #include "config.h"
 
-#include "daemon/network.h"
+#include "daemon/network_internal.h"
 
-#include "core/engine.h"
 #include "daemon/conf.h"
 #include "os/announce.h"
 #include "os/log.h"
 #include "os/loop.h"
-#include "os/route.h"
+#include "os/neighbour.h"
 #include "os/udp.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* A socket that could not be opened is tried again; the next network event does so, too. */
 #define RETRY (5 * MSTIME_SECOND)
-
-/* One way to one gateway, with its socket. Lives until the engine is done with it. */
-struct way {
-	struct way *next;
-	char *gateway; /* config name */
-	enum family family;
-	uint32_t number;
-	struct route_way route;
-	struct udp *udp;
-	bool current, up;
-	int send_error; /* last one logged, to say it once */
-};
-
-struct network {
-	struct loop *loop;
-	struct engine *engine;
-	const struct conf *conf;
-	struct route_monitor *monitor;
-	struct announce *announce;
-	struct loop_timer *retry;
-	struct way *ways;
-	uint32_t last_number;
-	int open_error;
-};
 
 static struct way *
 find_way(struct network *net, uint32_t number)
@@ -68,13 +44,38 @@ way_free(struct way *w)
 	free(w);
 }
 
+void
+network_again(struct network *net, mstime at)
+{
+	if (at >= net->retry_at)
+		return;
+	net->retry_at = at;
+	loop_timer_set(net->retry, at);
+}
+
 /* ---- sockets --------------------------------------------------------------------------------- */
+
+static int64_t
+microseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
 
 static void
 got_datagram(void *ctx, uint32_t path, const void *bytes, size_t n)
 {
 	struct network *net = ctx;
+	struct way *w = find_way(net, path);
+	int64_t us;
 
+	if (w == NULL || !box_is_same(net, w))
+		return;
+	us = microseconds() - w->sent_us;
+	if (us >= 0 && us < INT32_MAX)
+		engine_round_trip(net->engine, path, (int32_t)us);
 	engine_datagram(net->engine, loop_now(net->loop), path, bytes, n);
 }
 
@@ -106,6 +107,9 @@ network_send(struct network *net, uint32_t path, const void *bytes, size_t n)
 
 	if (w == NULL || w->udp == NULL)
 		return -ENETUNREACH;
+	if (w->has_wish && !box_is_wished(net, w))
+		return -EHOSTUNREACH;
+	w->sent_us = microseconds();
 	error = udp_send(w->udp, bytes, n);
 	if (error != w->send_error && error != 0 && error != -ECONNREFUSED) {
 		char text[NETADDR_STRLEN];
@@ -192,6 +196,10 @@ way_down(struct network *net, struct way *w)
 	bool ours = w->udp != NULL;
 	struct netaddr local;
 
+	if (!w->told) {
+		network_path_done(net, w->number);
+		return;
+	}
 	if (!w->up)
 		return;
 	w->up = false;
@@ -206,7 +214,7 @@ way_down(struct network *net, struct way *w)
 }
 
 /* The engine's view of a way, whose strings must outlive the call. */
-static void
+void
 way_tell(struct network *net, struct way *w)
 {
 	struct path_info info = { .gateway = w->gateway,
@@ -215,14 +223,16 @@ way_tell(struct network *net, struct way *w)
 		.interface = w->route.interface,
 		.address = w->route.address,
 		.local = udp_local(w->udp),
-		.on_link = w->route.on_link };
+		.on_link = w->route.on_link,
+		.has_link_address = w->has_link };
 
-	w->up = true;
+	memcpy(info.link_address, w->link, sizeof(info.link_address));
+	w->up = w->told = true;
 	if (engine_path_up(net->engine, loop_now(net->loop), w->number, &info) < 0)
 		log_error("out of memory for the gateway of %s; trying again", w->route.interface);
 }
 
-static struct way *
+struct way *
 way_new(struct network *net, const char *gateway, enum family family, const struct route_way *route)
 {
 	static const struct udp_handler handler = { .datagram = got_datagram, .error = got_error };
@@ -238,6 +248,7 @@ way_new(struct network *net, const char *gateway, enum family family, const stru
 	w->family = family;
 	w->route = *route;
 	w->number = net->last_number + 1;
+	w->looked = w->replaced = -RETRY * 12; /* long ago */
 	error = udp_open(net->loop, w->number, route->ifindex, route->interface, &route->address,
 	    route->has_local ? &route->local : &any, &handler, net, &w->udp);
 	if (error < 0) {
@@ -247,7 +258,7 @@ way_new(struct network *net, const char *gateway, enum family family, const stru
 			    strerror(-error));
 		net->open_error = error;
 		way_free(w);
-		loop_timer_set(net->retry, loop_now(net->loop) + RETRY);
+		network_again(net, loop_now(net->loop) + RETRY);
 		return NULL;
 	}
 	net->open_error = 0;
@@ -256,6 +267,22 @@ way_new(struct network *net, const char *gateway, enum family family, const stru
 	w->next = net->ways;
 	net->ways = w;
 	return w;
+}
+
+void
+way_make_current(struct network *net, struct way *w)
+{
+	struct way *each, *next;
+
+	for (each = net->ways; each != NULL; each = next) {
+		next = each->next;
+		if (each == w || each->family != w->family ||
+		    strcmp(each->gateway, w->gateway) != 0)
+			continue;
+		each->current = false;
+		if (!each->told)
+			network_path_done(net, each->number);
+	}
 }
 
 static void
@@ -273,8 +300,7 @@ follow_gateway(struct network *net, const struct conf_gateway *g, enum family fa
 		return;
 	}
 	if (old != NULL && same_route(&old->route, &route)) {
-		if (!old->up)
-			way_tell(net, old);
+		box_look(net, old, g);
 		return;
 	}
 	/* Its own address may have gone with the route: then there is nothing to release from. */
@@ -287,10 +313,8 @@ follow_gateway(struct network *net, const struct conf_gateway *g, enum family fa
 	w = way_new(net, g->name, family, &route);
 	if (w == NULL)
 		return;
-	for (struct way *each = net->ways; each != NULL; each = each->next)
-		if (each != w && each->family == family && strcmp(each->gateway, g->name) == 0)
-			each->current = false;
-	way_tell(net, w);
+	way_make_current(net, w);
+	box_look(net, w, g);
 }
 
 static void
@@ -325,14 +349,20 @@ routes_changed(void *ctx, const struct route_snapshot *snapshot)
 	struct network *net = ctx;
 
 	(void)snapshot;
-	if (net->monitor != NULL)
-		follow(net);
+	if (net->monitor == NULL)
+		return;
+	for (struct way *w = net->ways; w != NULL; w = w->next)
+		w->looks = 0;
+	follow(net);
 }
 
 static void
 retry_due(void *ctx)
 {
-	follow(ctx);
+	struct network *net = ctx;
+
+	net->retry_at = MSTIME_NEVER;
+	follow(net);
 }
 
 /* ---- life ---------------------------------------------------------------------------------------
@@ -347,6 +377,7 @@ network_new(struct loop *loop, struct engine *engine)
 		return NULL;
 	net->loop = loop;
 	net->engine = engine;
+	net->retry_at = MSTIME_NEVER;
 	net->retry = loop_timer_new(loop, retry_due, net);
 	net->announce = announce_new(loop, got_announcement, net);
 	if (net->retry == NULL || net->announce == NULL) {
@@ -360,7 +391,15 @@ network_new(struct loop *loop, struct engine *engine)
 void
 network_configure(struct network *net, const struct conf *conf)
 {
+	struct way *next;
+
 	net->conf = conf;
+	/* Some may be for gateways that are gone; the others are made anew. */
+	for (struct way *w = net->ways; w != NULL; w = next) {
+		next = w->next;
+		if (!w->told)
+			network_path_done(net, w->number);
+	}
 	if (net->monitor != NULL)
 		follow(net);
 }
@@ -382,6 +421,7 @@ network_free(struct network *net)
 		return;
 	route_monitor_free(net->monitor);
 	announce_free(net->announce);
+	neighbours_close(net->neighbours);
 	loop_timer_free(net->retry);
 	while (net->ways != NULL) {
 		struct way *w = net->ways;

@@ -33,7 +33,8 @@ struct state {
 	struct statefile *file;
 	struct loop_timer *timer;
 	char boot[40];
-	int said; /* -errno of the trouble last complained about; 0: all is well */
+	int said;    /* -errno of the trouble last complained about; 0: all is well */
+	bool failed; /* the last write did */
 };
 
 /* The disk's trouble of one kind is said once, whatever it strikes. */
@@ -54,8 +55,9 @@ save_done(void *ctx, int error)
 	/* What the document was made of is larger than all that it tells of. */
 	malloc_trim(0);
 	if (error == 0) {
-		if (s->said != 0)
+		if (s->failed)
 			log_info("%s/%s is written again", s->directory, STATE_NAME);
+		s->failed = false;
 		s->said = 0;
 		return;
 	}
@@ -63,6 +65,7 @@ save_done(void *ctx, int error)
 		log_warning("%s/%s cannot be written: %s; mappings are kept, but a restart will "
 			    "know less; trying again every minute",
 		    s->directory, STATE_NAME, strerror(-error));
+	s->failed = true;
 	loop_timer_set(s->timer, loop_now(s->loop) + SAVE_RETRY);
 }
 

@@ -165,6 +165,7 @@ def main():
     options.base = folders + str(os.getpid())
     os.mkdir(options.base, 0o755)
     runner = None
+    options.build = os.path.dirname(os.path.abspath(options.portleased))
     try:
         options.portleased = usable_by_anyone(options.portleased, options.base)
         options.fakegw = usable_by_anyone(options.fakegw, options.base)

@@ -233,6 +233,23 @@ remember_ports(struct sim *s, bool compare)
 		}
 }
 
+/* Without memory a pair on two ports may be brought together. */
+static void
+forget_split_pairs(struct sim *s)
+{
+	for (unsigned i = 0; i < s->n_wants; i++) {
+		const struct forward_spec *f = &s->wants[i].spec;
+
+		for (uint16_t k = 0; f->tcp && f->udp && !f->independent && k < f->count; k++) {
+			uint16_t internal = (uint16_t)(f->internal_port + k);
+			uint16_t *tcp = &s->drill_ports[track_index(PROTOCOL_TCP, internal)];
+			uint16_t *udp = &s->drill_ports[track_index(PROTOCOL_UDP, internal)];
+			if (*tcp != *udp)
+				*tcp = *udp = 0;
+		}
+	}
+}
+
 static void
 drill_restart(struct sim *s)
 {
@@ -243,6 +260,8 @@ drill_restart(struct sim *s)
 		return;
 	memset(s->drill_ports, 0, sizeof s->drill_ports);
 	remember_ports(s, false);
+	if (!memory)
+		forget_split_pairs(s);
 	s->drilling = true;
 	for (unsigned i = 0; i < SLOTS; i++)
 		due += round_trips(s, i);

@@ -102,7 +102,7 @@ static void
 scenarios(struct run *r, const char *only, bool trace)
 {
 	static const struct directed *const lists[] = { directed_start, directed_renewal,
-		directed_epoch, directed_silence, directed_stop, directed_mapping, directed_port,
+		directed_epoch, directed_silence, directed_stop, directed_mapping, directed_option, directed_port,
 		directed_update, directed_ipv6 };
 
 	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)

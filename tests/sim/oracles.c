@@ -171,6 +171,17 @@ no_loop(struct sim *s, const struct gw_request *q, struct track *t)
 		sim_fail(s, "port %u asked for %u times in 5 s", q->internal, t->burst);
 }
 
+/* To get another port a mapping is deleted and made anew, at once and seldom. */
+static void
+moved(struct sim *s, const struct gw_request *q, struct track *t)
+{
+	if (!undisturbed(s) || want_of(s, q->internal)->spec.require || s->releasing)
+		t->deletes = 0;
+	else if (t->asked_at && ++t->deletes > 4)
+		sim_fail(s, "port %u: deleted %u times without a reason", q->internal, t->deletes);
+	t->asked_at = 0;
+}
+
 static void
 map_request(struct sim *s, struct path *p, const struct gw_request *q)
 {
@@ -199,8 +210,10 @@ map_request(struct sim *s, struct path *p, const struct gw_request *q)
 		t->nonce_known = true;
 	}
 	no_loop(s, q, t);
-	if (q->lifetime == 0)
+	if (q->lifetime == 0) {
+		moved(s, q, t);
 		return;
+	}
 	pace_of_mapping(s, p, q, t);
 	if (t->answered || !t->asked_at)
 		t->first_at = s->now;

@@ -131,7 +131,7 @@ struct track {
 	uint32_t lifetime;
 	bool pcp;
 	mstime burst_at;
-	unsigned burst;
+	unsigned burst, deletes;
 };
 
 /* What the engine says of one mapping, as the oracles need it. */

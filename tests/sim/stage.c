@@ -165,6 +165,8 @@ prepare(struct stage *st, int variant, bool trace)
 	memset(st, 0, sizeof *st);
 	st->variant = variant;
 	st->trace = trace;
+	st->path = 1;
+	st->local = LOCAL;
 	st->rng.s = 4711 + (uint64_t)variant;
 	st->now = st->begin = 1000000 * MSTIME_SECOND;
 	st->settings = (struct engine_settings){
@@ -222,10 +224,10 @@ stage_path_up(struct stage *st)
 		.ifindex = 2,
 		.interface = "eth0",
 		.address = gw_netaddr(GATEWAY),
-		.local = gw_netaddr(LOCAL),
+		.local = gw_netaddr(st->local),
 		.on_link = true };
 
-	if (engine_path_up(st->engine, st->now, 1, &info))
+	if (engine_path_up(st->engine, st->now, st->path, &info))
 		abort();
 	after_input(st);
 }
@@ -317,18 +319,18 @@ arrive(struct stage *st, const struct parcel *p)
 			return;
 		if (st->script && st->script(st, p->bytes, p->n, &q))
 			return;
-		n = gw_answer(&st->box, st->now, LOCAL, p->bytes, p->n, out, &o);
+		n = gw_answer(&st->box, st->now, st->local, p->bytes, p->n, out, &o);
 		if (n)
 			stage_reply(st, 1, out, n);
 		return;
 	case PARCEL_REPLY:
 		tell(st, "receive", p->bytes, p->n);
 		st->heard = st->now;
-		engine_datagram(st->engine, st->now, 1, p->bytes, p->n);
+		engine_datagram(st->engine, st->now, st->path, p->bytes, p->n);
 		break;
 	case PARCEL_ICMP:
 		tell(st, "icmp", "", 0);
-		engine_unreachable(st->engine, st->now, 1, UNREACHABLE_REFUSED);
+		engine_unreachable(st->engine, st->now, st->path, UNREACHABLE_REFUSED);
 		break;
 	case PARCEL_ANNOUNCEMENT:
 		tell(st, "announcement", p->bytes, p->n);

@@ -48,6 +48,7 @@ struct stage {
 	struct engine_settings settings;
 	struct gateway_spec gateway;
 	struct gw_box box;
+	uint32_t path, local; /* the current one; LOCAL */
 	struct rng rng;
 	mstime now, begin;
 	bool trace, failed;

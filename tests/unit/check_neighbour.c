@@ -111,7 +111,7 @@ START_TEST(entries_without_an_address)
 {
 	if (!on_a_cable())
 		return;
-	ck_assert(netns_run("ip neigh replace 10.53.0.2 nud noarp dev left0"));
+	ck_assert(netns_run("ip neigh replace 10.53.0.2 lladdr " PEER " nud noarp dev left0"));
 	ck_assert_int_eq(find("10.53.0.2"), -ENOTSUP);
 	ck_assert(netns_run("ip neigh replace 10.53.0.3 lladdr " PEER " nud failed dev left0"));
 	ck_assert_int_eq(find("10.53.0.3"), -ENOENT);
@@ -149,7 +149,7 @@ START_TEST(provoked)
 {
 	struct netaddr there = addr("10.53.0.2"), nobody = addr("10.53.0.3");
 	struct netaddr there6 = addr("fd53::2");
-	char command[380];
+	char command[360];
 	pid_t peer;
 
 	if (!on_a_cable())
@@ -180,11 +180,10 @@ END_TEST
 
 START_TEST(provoked_in_vain)
 {
-	struct netaddr far = addr("198.51.100.1"), blocked = addr("10.53.0.2");
+	struct netaddr blocked = addr("10.53.0.2");
 
 	if (!on_a_cable())
 		return;
-	ck_assert_int_eq(neighbour_provoke(ifindex, "left0", &far), -ENETUNREACH);
 	ck_assert_int_eq(neighbour_provoke(ifindex, "nosuch0", &blocked), -ENODEV);
 	if (!netns_run("nft add table ip block && nft add chain ip block out "
 		       "'{ type filter hook output priority 0; policy drop; }'"))
@@ -209,7 +208,7 @@ main(void)
 	tcase_add_test(tests, provoked_in_vain);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
+	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
 	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

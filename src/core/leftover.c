@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: ISC */
+#include "core/internal.h"
+
+#include <string.h>
+
+/*
+ * Leases of an earlier run that nobody wants any more: a forward was taken out of the config while
+ * the daemon was down, or it had been killed before it could release. The nonce is derived, so they
+ * can still be deleted.
+ */
+
+/* A holder of an on-demand forward that survived a restart of the daemon has so long to come back.
+ */
+#define PATIENCE (10 * MSTIME_SECOND)
+
+static bool
+is_wanted(const struct path *p, const struct memory_mapping *s)
+{
+	const struct mapping *m;
+
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	{
+		const struct netaddr *internal = mapping_internal(m);
+
+		if (m->unit != NULL && m->protocol == s->protocol &&
+		    m->internal_port == s->internal_port && (internal != NULL) == s->has_internal &&
+		    (internal == NULL || netaddr_equal(internal, &s->internal)))
+			return true;
+	}
+	return false;
+}
+
+static bool
+is_ours(const struct path *p, const struct memory_mapping *s, mstime now)
+{
+	return s->expires > now && s->internal_port != 0 && path_allows(p, s->mapper) &&
+	    s->family == p->family && netaddr_equal(&s->address, &p->address) &&
+	    netaddr_equal(&s->local, &p->local) && strcmp(s->interface, p->interface) == 0 &&
+	    strcmp(s->gateway, p->gateway->name) == 0;
+}
+
+static void
+make_ghost(struct path *p, const struct memory_mapping *s, mstime now)
+{
+	struct engine *e = p->engine;
+	struct ghost left = { .mapping = { .path = p,
+				  .maker = s->mapper,
+				  .protocol = s->protocol,
+				  .internal_port = s->internal_port,
+				  .external_port = s->external_port,
+				  .external = netaddr_any4,
+				  .expires = s->expires },
+		.has_internal = s->has_internal,
+		.internal = s->internal };
+	struct nonce_key key = { .gateway = p->gateway->name,
+		.interface = p->interface,
+		.local = p->local,
+		.third_party = s->has_internal ? s->internal : netaddr_any6,
+		.family = p->family,
+		.protocol = s->protocol,
+		.internal_port = s->internal_port };
+
+	e->io->nonce(e->ctx, &key, left.mapping.nonce);
+	(void)ghost_new(&left.mapping, now, now + PATIENCE);
+}
+
+void
+leftover_release(struct path *p, mstime now)
+{
+	struct engine *e = p->engine;
+
+	for (size_t i = 0; i < e->n_seen_mappings; i++) {
+		struct memory_mapping *s = &e->seen_mappings[i];
+
+		if (!is_ours(p, s, now))
+			continue;
+		if (!is_wanted(p, s)) {
+			make_ghost(p, s, now);
+			s->expires = 0; /* from now on the ghost stands for it */
+		}
+	}
+}
+
+/* Known by its lifetime: nobody has granted it in this run. */
+static bool
+is_leftover(const struct mapping *m)
+{
+	return m->unit == NULL && m->lifetime == 0 && m->tries == 0;
+}
+
+void
+leftover_forget(struct path *p, const struct mapping *wanted)
+{
+	struct mapping *m, *after;
+
+	for (m = TAILQ_FIRST(&p->mappings); m != NULL; m = after) {
+		after = TAILQ_NEXT(m, of_path);
+		if (is_leftover(m) && m->protocol == wanted->protocol &&
+		    m->internal_port == wanted->internal_port &&
+		    memcmp(m->nonce, wanted->nonce, sizeof(m->nonce)) == 0)
+			ghost_free(m);
+	}
+}

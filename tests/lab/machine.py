@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: ISC
+"""A Debian with its own systemd in lan, and portleased installed there as `make install` does it.
+
+The system is made once by debootstrap and kept outside of the tree, in $LAB_CACHE or /var/tmp/portleased-lab; every
+machine changes a layer of its own above it, in memory. Mounts are made in a namespace, and are gone with it.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import threading
+import time
+
+from lab import Failure, expect, now, run
+
+CACHE = os.environ.get("LAB_CACHE") or "/var/tmp/portleased-lab"
+ALWAYS = {"dbus", "systemd", "systemd-sysv"}
+lock = threading.Lock()  # the cache and the installation are made once in a run
+
+BOOT = """
+set -e
+root=$1 lower=$2 stage=$3 name=$4 net=$5
+shift 5
+for cgroup; do
+	mkdir "$cgroup"
+	echo $$ >"$cgroup/cgroup.procs"
+done
+mount -t tmpfs -o mode=755 tmpfs "$root"
+mkdir "$root/upper" "$root/work" "$root/all"
+mount -t overlay -o "lowerdir=$lower,upperdir=$root/upper,workdir=$root/work" overlay "$root/all"
+tar -C "$stage" -c . | tar -C "$root/all" -x --keep-directory-symlink
+exec systemd-nspawn --quiet --directory="$root/all" --machine="$name" --boot --register=no \
+	--keep-unit --console=pipe --network-namespace-path="$net"
+"""
+
+
+# ---- the system that all share ------------------------------------------------------------------
+
+def codename():
+    with open("/etc/os-release") as f:
+        found = re.search(r'^VERSION_CODENAME="?(\w+)', f.read(), re.M)
+    expect(found, "/etc/os-release has no VERSION_CODENAME: which Debian is this?")
+    return found[1]
+
+
+def mirror(name):
+    """Where apt gets this release from."""
+    lines = run("apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(SITE)",
+                "Created-By: Packages").splitlines()
+    sites = [line.split()[2] for line in lines if line.split()[:2] == [name, "main"]]
+    expect(sites, "apt has no source for %s main: nothing to make a system from" % name)
+    return sites[0]
+
+
+def packages(programs):
+    """Those of the libraries that the programs are linked to."""
+    needed = set(ALWAYS)
+    for program in programs:
+        for path in re.findall(r"=> (/\S+)", run("ldd", program)):
+            real = os.path.realpath(path)
+            names = (real, real.replace("/usr/", "/", 1))
+            owners = [run("dpkg-query", "-S", name, check=False).split(":")[0] for name in names]
+            expect(any(owners), "no package has %s, which %s is linked to" % (real, program))
+            needed.add(next(owner for owner in owners if owner))
+    return sorted(needed)
+
+
+def bootstrap(lab, name, wanted, target):
+    """About a minute. Ends with all that it started when it is killed."""
+    expect(shutil.which("debootstrap"), "debootstrap is not installed: packages.sh test")
+    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+               "debootstrap", "--variant=minbase", "--include=" + ",".join(wanted), name, target,
+               mirror(name)]
+    log = lab.path("debootstrap.log")
+    with open(log, "w") as f:
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=f,
+                                 stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        lab.until(lambda: child.poll() is not None, 360, "debootstrap to end", step=0.2)
+    finally:
+        child.kill()
+        child.wait()
+    if child.returncode:
+        with open(log) as f:
+            end = " / ".join(f.read().splitlines()[-3:])
+        raise Failure("debootstrap %s: status %d: %s" % (name, child.returncode, end))
+
+
+def system(lab, programs):
+    """The folder of a system in which these programs can run."""
+    name, wanted = codename(), packages(programs)
+    key = hashlib.sha256(" ".join(wanted).encode()).hexdigest()[:12]
+    path = os.path.join(CACHE, "%s-%s-%s" % (name, os.uname().machine, key))
+    os.makedirs(CACHE, 0o755, exist_ok=True)
+    with open(os.path.join(CACHE, "lock"), "w") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)  # another run may be at it
+        if not os.path.isdir(path):
+            half = path + ".half"
+            shutil.rmtree(half, ignore_errors=True)
+            bootstrap(lab, name, wanted, half)
+            shutil.rmtree(os.path.join(half, "var/cache/apt/archives"), ignore_errors=True)
+            os.rename(half, path)
+    return path
+
+
+def installation(lab, build):
+    """What `make install` puts into the system, in a folder."""
+    stage = os.path.join(os.path.dirname(lab.folder), "installed")
+    if not os.path.isdir(stage):
+        run("make", "-C", build, "install", "DESTDIR=" + stage + ".half")
+        os.rename(stage + ".half", stage)
+    return stage
+
+
+def cgroups(name):
+    """New control groups, below our own, in each of the hierarchies that systemd uses."""
+    with open("/proc/self/cgroup") as f:
+        own = dict(line.rstrip("\n").split(":", 2)[1:] for line in f)
+    made = []
+    with open("/proc/self/mountinfo") as f:
+        for line in f:
+            before, after = line.split(" - ")
+            kind, _, options = after.split()
+            if kind == "cgroup2":
+                made.append(os.path.join(before.split()[4] + own[""], name))
+            elif kind == "cgroup" and "name=systemd" in options.split(","):
+                made.append(os.path.join(before.split()[4] + own["name=systemd"], name))
+    expect(made, "no cgroup hierarchy for systemd is mounted")
+    return made
+
+
+# ---- a machine ----------------------------------------------------------------------------------
+
+class Machine:
+    """Runs when made. What is asked for is asked inside, as root."""
+
+    said = ()
+
+    def __init__(self, lab, namespace, build):
+        self.lab, self.file = lab, "portleased.service"
+        self.name = lab.tag + "m"
+        self.leader = None
+        self.cgroups = []
+        with lock:
+            programs = [os.path.join(build, name) for name in ("portleased", "portleasectl")]
+            lower, stage = system(lab, programs), installation(lab, build)
+        os.mkdir(lab.path("root"), 0o755)
+        self.cgroups = cgroups(self.name)
+        lab.keep(self)
+        self.process = namespace.spawn("unshare", "--mount", "sh", "-c", BOOT, "boot",
+                                       lab.path("root"), lower, stage, self.name, namespace.path,
+                                       *self.cgroups)
+        self.leader = lab.until(self.first_process, 20, "the machine's systemd")
+        lab.until(lambda: self.run("systemctl", "is-active", "multi-user.target", check=False) ==
+                  "active\n", 30, "the machine to boot")
+
+    def first_process(self):
+        expect(self.process.running(), "the machine did not boot: " +
+               " / ".join(line for _, line in self.process.lines[-5:]))
+        with contextlib.suppress(OSError):
+            with open("/proc/%d/task/%d/children" % ((self.process.pid,) * 2)) as f:
+                for pid in f.read().split():
+                    with open("/proc/%s/comm" % pid) as comm:
+                        if comm.read() == "systemd\n":  # before: still nspawn, on its way in
+                            return int(pid)
+        return None
+
+    # ---- what is there ----
+
+    def path(self, inside):
+        """The name, out here, of an absolute one in there."""
+        return "/proc/%d/root%s" % (self.leader, inside)
+
+    def exists(self, inside):
+        return os.path.lexists(self.path(inside))
+
+    def read(self, inside):
+        """None when it is not there."""
+        with contextlib.suppress(FileNotFoundError):
+            with open(self.path(inside)) as f:
+                return f.read()
+        return None
+
+    def write(self, inside, text, mode=0o644):
+        path = self.path(inside)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path + ".new", "w") as f:
+            f.write(text)
+        os.chmod(path + ".new", mode)
+        os.rename(path + ".new", path)
+
+    # ---- what it does ----
+
+    def call(self, *argv, user=None):
+        """Returns (status, output with errors)."""
+        if user is not None:
+            argv = ("setpriv", "--reuid=%d" % user, "--regid=%d" % user, "--clear-groups") + argv
+        done = subprocess.run(("nsenter", "-t", str(self.leader), "-a", "--") + argv, text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=60)
+        return done.returncode, done.stdout
+
+    def run(self, *argv, check=True):
+        status, output = self.call(*argv)
+        if check and status:
+            raise Failure("%s: status %d: %s" % (" ".join(argv), status, output.strip()[:300]))
+        return output
+
+    def systemctl(self, *argv):
+        return self.run("systemctl", *argv)
+
+    def show(self, name, unit="portleased.service"):
+        return self.systemctl("show", "--value", "--property=" + name, unit).rstrip("\n")
+
+    def main_pid(self, unit="portleased.service"):
+        return int(self.show("MainPID", unit))
+
+    def kill(self, pid, number):
+        self.run("sh", "-c", "kill -%d %d" % (number, pid))
+
+    def journal(self, *more):
+        return self.run("journalctl", "--no-pager", "--quiet", "--output=cat", *more)
+
+    # ---- as the other daemons of a case ----
+
+    def tail(self, n=40):
+        if self.leader is None:
+            return "\n".join("    " + line for _, line in self.process.lines[-n:])
+        text = self.run("journalctl", "--no-pager", "--quiet", "--output=short-monotonic",
+                        "--lines=%d" % n, check=False)
+        return "\n".join("    " + line for line in text.splitlines())
+
+    def finish(self):
+        """Nothing may have died that was not killed by the test."""
+        failed = self.systemctl("list-units", "--failed", "--plain", "--no-legend").strip()
+        expect(not failed, "at the end has failed: " + failed)
+
+    def close(self):
+        """After nspawn, and with it everything inside."""
+        limit = now() + 5
+        for top in self.cgroups:
+            while os.path.isdir(top) and now() < limit:
+                for path, _, _ in os.walk(top, topdown=False):
+                    with contextlib.suppress(OSError):
+                        os.rmdir(path)
+                time.sleep(0.02)
+        shutil.rmtree("/run/systemd/nspawn/propagate/" + self.name, ignore_errors=True)
