@@ -97,7 +97,7 @@ ask_another(struct mapping *m, mstime now, const struct answer *a)
 void
 ask_doubt(struct mapping *m)
 {
-	if (any_will_do(m) && m->tries >= DOUBT_AFTER)
+	if (any_will_do(m) && m->tries > 0 && m->tries % DOUBT_AFTER == 0)
 		another_suggestion(m);
 }
 
@@ -338,16 +338,17 @@ static void
 win_back(struct mapping *m, mstime now)
 {
 	struct mapping *n = partner_of(m);
+	bool both = n != NULL && mapping_leased(n, now) && n->external_port != n->wish;
 
 	plan(m, MOVE_NOT, 0);
 	if (!mapping_leased(m, now) || m->external_port == m->wish)
 		return;
-	if (!movable(m, now)) {
+	if (!movable(m, now) || (both && !movable(n, now))) {
 		plan(m, MOVE_WISH, now + 60 * MSTIME_SECOND);
 		return;
 	}
 	move_shown(m, now, m->wish);
-	if (n == NULL || n->external_port == n->wish)
+	if (!both)
 		return;
 	plan(n, MOVE_NOT, 0);
 	move_shown(n, now, n->wish);

@@ -60,6 +60,8 @@ contact_send(struct path *p, mstime now, enum mapper mapper, bool first, bool al
 					    : EXCHANGE_ADDRESS;
 	unsigned d = dialect(mapper);
 
+	if (m != NULL)
+		ask_doubt(m);
 	c->sends[d]++;
 	c->last[d] = now;
 	(void)exchange_send(p, now, kind, mapper, m);

@@ -51,6 +51,13 @@ service_new(struct loop *loop)
 }
 
 void
+service_starting(struct service *s, unsigned seconds)
+{
+	(void)s;
+	(void)sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%" PRIu64, ((uint64_t)seconds + 30) * 1000000);
+}
+
+void
 service_ready(struct service *s)
 {
 	if (s->ready)

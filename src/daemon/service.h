@@ -10,6 +10,8 @@ struct service;
 
 /* Starts the watchdog's heartbeat if one is asked for. NULL when out of memory. */
 struct service *service_new(struct loop *);
+/* READY=1 may take `seconds`: asks for that long where the unit allows less. */
+void service_starting(struct service *, unsigned seconds);
 /* READY=1, once; again after service_reloading(). */
 void service_ready(struct service *);
 void service_reloading(struct service *);

@@ -331,7 +331,7 @@ pair_wins_back(struct stage *st, int variant)
 	engine_path_down(st->engine, st->now, st->path, PATH_ABSENT);
 	stage_run(st, 2 * MSTIME_SECOND);
 	stage_path_up(st);
-	stage_run(st, MINUTE);
+	stage_run(st, 2 * MINUTE);
 	if (variant / 2)
 		check_pair(st, 5000, 5001, 5001);
 	else
