@@ -6,7 +6,7 @@ set -eu
 
 build='autoconf automake gcc libc6-dev make pkg-config
 libconfuse-dev libevent-dev libjansson-dev libmnl-dev libsystemd-dev nettle-dev'
-test='check clang clang-format systemd
+test='check clang clang-format debootstrap systemd systemd-container
 curl iproute2 mandoc miniupnpd-nftables natpmpc nftables python3 socat tshark util-linux'
 
 case ${1-} in

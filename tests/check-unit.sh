@@ -38,7 +38,6 @@ has WatchdogSec=30
 has Restart=always
 has 'RestartPreventExitStatus=2 78'
 has RuntimeDirectory=portleased
-has RuntimeDirectoryPreserve=restart
 has StateDirectory=portleased
 has DynamicUser=yes
 has LimitCORE=0
@@ -47,6 +46,8 @@ has 'ExecReload='"$(sed -n 's/^ExecStart=\(.*\)sbin.*/\1/p' "$unit")"'bin/portle
 has 'RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK'
 has_not '^PrivateUsers='
 has_not '^IPAddressDeny='
+has_not '^RuntimeDirectoryPreserve='
+has_not '^ProcSubset='
 has_not '^(After|Wants|Requires)=.*network-online'
 has_not '@[a-z]+dir@'
 

@@ -20,8 +20,8 @@ ask_possible(const struct mapping *m, enum mapper mapper)
 
 /*
  * RFC 6887 section 7.4: an option that the gateway cannot digest. Without it the request is another
- * one and may be sent at once, where the meaning survives: a description is decoration, and the port
- * granted is compared with the one required anyway. THIRD_PARTY and FILTER are never dropped.
+ * one and may be sent at once, where the meaning survives: a description is decoration, and the
+ * port granted is compared with the one required anyway. THIRD_PARTY and FILTER are never dropped.
  */
 bool
 ask_simpler(struct mapping *m, mstime now, const struct answer *a)
@@ -41,7 +41,8 @@ ask_simpler(struct mapping *m, mstime now, const struct answer *a)
 	m->described = m->insisted = false;
 	m->copies = true;
 	m->tries = 0;
-	mapping_enter(m, now, m->state == MAPPING_ACTIVE ? MAPPING_ACTIVE : MAPPING_REQUESTING, now);
+	mapping_enter(
+	    m, now, m->state == MAPPING_ACTIVE ? MAPPING_ACTIVE : MAPPING_REQUESTING, now);
 	return true;
 }
 
@@ -97,7 +98,7 @@ ask_another(struct mapping *m, mstime now, const struct answer *a)
 void
 ask_doubt(struct mapping *m)
 {
-	if (any_will_do(m) && m->tries > 0 && m->tries % DOUBT_AFTER == 0)
+	if (any_will_do(m) && m->tries >= DOUBT_AFTER)
 		another_suggestion(m);
 }
 

@@ -60,7 +60,7 @@ contact_send(struct path *p, mstime now, enum mapper mapper, bool first, bool al
 					    : EXCHANGE_ADDRESS;
 	unsigned d = dialect(mapper);
 
-	if (m != NULL)
+	if (m != NULL && c->sends[d] % 4 == 0)
 		ask_doubt(m);
 	c->sends[d]++;
 	c->last[d] = now;

@@ -162,7 +162,8 @@ path_forget(struct path *p)
 	p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
 	memset(p->epochs, 0, sizeof(p->epochs));
 	p->asked[0] = p->asked[1] = false;
-	p->last_delete = p->heard = p->checked = p->address_at = p->recovered = p->renewed_all = p->wished = -1;
+	p->last_delete = p->heard = p->checked = p->address_at = p->recovered = p->renewed_all =
+	    p->wished = -1;
 	p->silent_since = MSTIME_NEVER;
 	p->hinted = p->outage = p->has_external = p->no_address = false;
 	p->misses = p->probes = 0;

@@ -45,8 +45,8 @@ struct mapping {
 	bool doubted : 1;   /* the gateway has revoked it, unasked; is it so? */
 	uint8_t move : 2;   /* what for: enum move */
 	uint8_t moves : 2;  /* made to get one port for both protocols */
-	uint8_t tries;   /* unanswered transmissions */
-	uint8_t garbled; /* answers with another internal port */
+	uint8_t tries;      /* unanswered transmissions */
+	uint8_t garbled;    /* answers with another internal port */
 	struct problem problem;
 	uint32_t lifetime; /* granted, s, capped */
 	uint32_t renewals, changes;
@@ -169,8 +169,8 @@ struct path {
 	uint8_t announce_misses;
 	bool announce_deaf;     /* it never is, though MAP is */
 	uint8_t address_misses; /* bursts for the address in a row */
-	bool plain;     /* descriptions are refused */
-	bool indulgent; /* PREFER_FAILURE is */
+	bool plain;             /* descriptions are refused */
+	bool indulgent;         /* PREFER_FAILURE is */
 	mstime pcp_again;       /* NAT-PMP is spoken, but PCP preferred: next try */
 	mstime switched;        /* last change of mapper */
 	uint8_t switches;       /* since `switched` began to be young */

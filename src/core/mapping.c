@@ -146,8 +146,8 @@ mapping_next(const struct mapping *m)
 	if (m->expires == 0 && m->state == MAPPING_REQUESTING && due < m->path->hold_until)
 		due = m->path->hold_until;
 	/* As the probe of an outage it may have been asked for out of turn. */
-	if (m->state == MAPPING_ACTIVE && m->maker == MAPPER_PCP && !m->suspect && m->tries > 0
-	    && due < m->asked + RENEW_GAP)
+	if (m->state == MAPPING_ACTIVE && m->maker == MAPPER_PCP && !m->suspect && m->tries > 0 &&
+	    due < m->asked + RENEW_GAP)
 		due = m->asked + RENEW_GAP;
 	return due;
 }
@@ -348,7 +348,7 @@ mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 	    m->path->last_delete >= 0 && now - m->path->last_delete < 2 * LATE_ANSWER)
 		return;
 	/* The second copy of a refusal, while it rests. */
-	if (a->result != 0 && m->tries == 0 && now - m->asked <= LATE_ANSWER)
+	if (!grants(a) && m->tries == 0 && now - m->asked <= LATE_ANSWER)
 		return;
 	/* A late answer for what is being deleted. */
 	if (a->result == 0 && !mapping_leased(m, now) && mapping_blocked(m))

@@ -50,10 +50,10 @@ wait_for(int fd, short what, int64_t deadline)
 }
 
 int
-client_open(const char *path, struct client **out)
+client_open_within(const char *path, int timeout, struct client **out)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int64_t deadline = clock_ms() + CLIENT_PATIENCE;
+	int64_t deadline = clock_ms() + timeout;
 	struct client *c;
 	int error = 0;
 
@@ -82,6 +82,12 @@ client_open(const char *path, struct client **out)
 	}
 	*out = c;
 	return 0;
+}
+
+int
+client_open(const char *path, struct client **out)
+{
+	return client_open_within(path, CLIENT_PATIENCE, out);
 }
 
 void

@@ -28,7 +28,7 @@ struct ctl {
 	bool has_timeout;
 	int timeout; /* ms */
 	const char *protocol, *family, *internal_port, *external_port, *external_policy, *gateway,
-	    *lifetime, *description;
+	    *lifetime, *description, *interface, *mappers;
 	char **names; /* NULL-terminated */
 	int n_names;
 	char **command; /* what stands after "--"; NULL: nothing */
@@ -48,6 +48,11 @@ int ctl_renew(const struct ctl *);
 int ctl_reload(const struct ctl *);
 int ctl_metrics(const struct ctl *);
 int ctl_hold(const struct ctl *);
+/* These need no daemon. */
+int ctl_external_address(const struct ctl *);
+int ctl_map(const struct ctl *);
+int ctl_unmap(const struct ctl *);
+int ctl_probe(const struct ctl *);
 
 /* ---- client.c: the daemon's control socket -------------------------------------------------- */
 
@@ -70,6 +75,9 @@ struct client_reply {
 
 /* 0 or -errno. */
 int client_open(const char *path, struct client **out) __attribute__((warn_unused_result));
+/* For `timeout` ms. */
+int client_open_within(const char *path, int timeout, struct client **out)
+    __attribute__((warn_unused_result));
 void client_close(struct client *);
 int client_fd(const struct client *); /* for poll() */
 /* Sends a call of io.portleased; `parameters` is taken over, NULL is none. */

@@ -22,6 +22,8 @@ enum {
 	OPT_GATEWAY,
 	OPT_LIFETIME,
 	OPT_DESCRIPTION,
+	OPT_INTERFACE,
+	OPT_MAPPERS,
 	OPT_VERSION
 };
 
@@ -30,6 +32,9 @@ enum {
 	(BIT(OPT_PROTOCOL) | BIT(OPT_FAMILY) | BIT(OPT_INTERNAL_PORT) | BIT(OPT_EXTERNAL_PORT) | \
 	    BIT(OPT_EXTERNAL_POLICY) | BIT(OPT_GATEWAY) | BIT(OPT_LIFETIME) |                    \
 	    BIT(OPT_DESCRIPTION))
+#define DIRECT                                                                      \
+	(BIT(OPT_JSON) | BIT(OPT_GATEWAY) | BIT(OPT_INTERFACE) | BIT(OPT_MAPPERS) | \
+	    BIT(OPT_TIMEOUT))
 
 static const struct command {
 	const char *name;
@@ -56,6 +61,18 @@ static const struct command {
 	    "..." },
 	{ "metrics", ctl_metrics, 0, 0, BIT(OPT_JSON), false,
 	    "metrics                         numbers for a monitoring system (OpenMetrics)" },
+	{ "external-address", ctl_external_address, 0, 0, DIRECT, false,
+	    "external-address                the gateway's; this and what follows need no daemon\n"
+	    "                                  [--gateway ADDR] [--interface IF] [--timeout S]\n"
+	    "                                  [--mappers pcp,nat-pmp,upnp]" },
+	{ "map", ctl_map, 1, 1,
+	    DIRECT | BIT(OPT_EXTERNAL_PORT) | BIT(OPT_LIFETIME) | BIT(OPT_PROTOCOL), false,
+	    "map PORT [--protocol P]         map a port once; prints ADDRESS:PORT LIFETIME\n"
+	    "                                  [--external-port PORT|any|same] [--lifetime S]" },
+	{ "unmap", ctl_unmap, 1, 1, DIRECT | BIT(OPT_PROTOCOL), false,
+	    "unmap PORT [--protocol P]       delete what map has made" },
+	{ "probe", ctl_probe, 0, 0, DIRECT, false,
+	    "probe                           what the gateway can do, and what to do about it" },
 };
 
 void
@@ -138,6 +155,10 @@ text_option(struct ctl *ctl, int option)
 		return &ctl->lifetime;
 	case OPT_DESCRIPTION:
 		return &ctl->description;
+	case OPT_INTERFACE:
+		return &ctl->interface;
+	case OPT_MAPPERS:
+		return &ctl->mappers;
 	default:
 		return NULL;
 	}
@@ -158,6 +179,8 @@ take_options(struct ctl *ctl, int argc, char **argv, unsigned *given)
 		{ "gateway", required_argument, NULL, OPT_GATEWAY },
 		{ "lifetime", required_argument, NULL, OPT_LIFETIME },
 		{ "description", required_argument, NULL, OPT_DESCRIPTION },
+		{ "interface", required_argument, NULL, OPT_INTERFACE },
+		{ "mappers", required_argument, NULL, OPT_MAPPERS },
 		{ "version", no_argument, NULL, OPT_VERSION }, { "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 } };
 	int option;
@@ -205,7 +228,8 @@ fits(const struct command *c, const struct ctl *ctl, unsigned given)
 	if ((given & ~c->options) != 0)
 		ctl_complain("%s has no such option; portleasectl --help lists them", c->name);
 	else if (ctl->n_names < c->min)
-		ctl_complain("%s needs the name of a forward", c->name);
+		ctl_complain("%s needs %s", c->name,
+		    (c->options & BIT(OPT_MAPPERS)) != 0 ? "a port" : "the name of a forward");
 	else if (c->max >= 0 && ctl->n_names > c->max)
 		ctl_complain("%s: unexpected argument \"%s\"%s", c->name, ctl->names[c->max],
 		    c->runs ? "; write -- before the command to run" : "");

@@ -198,9 +198,12 @@ reload(void *ctx, struct varlink_call *call, json_t *parameters)
 static void
 get_metrics(void *ctx, struct varlink_call *call, json_t *parameters)
 {
-	(void)ctx;
+	struct control *c = ctx;
+	char *text = c->host->metrics(c->ctx);
+
 	(void)parameters;
-	varlink_error_not_implemented(call, CONTROL_NAME ".GetMetrics");
+	varlink_reply(call, text != NULL ? json_pack("{s:s}", "text", text) : NULL);
+	free(text);
 }
 
 /* ---- sessions ---------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ struct control_host {
 	bool (*reload)(void *ctx, struct conf_problems *problems, struct conf_changes *changes);
 	/* The engine wants other gateways than before. */
 	void (*follow)(void *ctx);
+	/* OpenMetrics text, to be freed; NULL: out of memory. */
+	char *(*metrics)(void *ctx);
 };
 
 /* The text of doc/io.portleased.varlink, made at build time. */

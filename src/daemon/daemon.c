@@ -6,11 +6,13 @@
 #include "core/engine.h"
 #include "daemon/conf.h"
 #include "daemon/control.h"
+#include "daemon/metrics.h"
 #include "daemon/network.h"
 #include "daemon/report.h"
 #include "daemon/service.h"
 #include "daemon/state.h"
 #include "daemon/tell.h"
+#include "os/httpd.h"
 #include "os/log.h"
 #include "os/loop.h"
 #include "os/secret.h"
@@ -24,6 +26,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 struct daemon {
@@ -36,6 +39,9 @@ struct daemon {
 	struct control *control; /* NULL until there is somebody to tell */
 	struct tell *tell;
 	struct state *state;
+	struct httpd *httpd;
+	struct metrics metrics;
+	double started; /* s since 1970 */
 	struct loop_timer *engine_timer, *ready_timer;
 	uint8_t secret[SECRET_SIZE];
 	int lock;
@@ -64,18 +70,9 @@ io_random(void *ctx, void *bytes, size_t n)
 static void
 io_nonce(void *ctx, const struct nonce_key *key, uint8_t out[12])
 {
-	struct daemon *d = ctx;
-	uint8_t numbers[4] = { (uint8_t)key->family, key->protocol,
-		(uint8_t)(key->internal_port >> 8), (uint8_t)key->internal_port };
-	const struct secret_part parts[] = {
-		{ key->gateway, strlen(key->gateway) },
-		{ key->interface, strlen(key->interface) },
-		{ key->local.b, sizeof(key->local.b) },
-		{ key->third_party.b, sizeof(key->third_party.b) },
-		{ numbers, sizeof(numbers) },
-	};
+	const struct daemon *d = ctx;
 
-	secret_hash(d->secret, parts, sizeof(parts) / sizeof(parts[0]), out, 12);
+	secret_nonce(d->secret, key, out);
 }
 
 static void
@@ -84,6 +81,7 @@ io_event(void *ctx, const struct engine_event *event)
 	struct daemon *d = ctx;
 
 	report_event(event);
+	metrics_event(&d->metrics, event);
 	if (d->control != NULL)
 		control_event(d->control, event);
 	tell_event(d->tell, event);
@@ -225,6 +223,7 @@ apply_config(struct daemon *d, struct conf *conf)
 	d->conf = conf;
 	network_configure(d->network, conf);
 	tell_reload(d->tell, conf);
+	httpd_listen(d->httpd, conf->metrics_listen);
 	conf_free(old);
 	d->summary_due = true;
 }
@@ -254,6 +253,7 @@ reload(void *ctx, struct conf_problems *problems, struct conf_changes *changes)
 	} else {
 		log_warning("%s rejected: going on with the configuration in force", d->config);
 	}
+	metrics_reload(&d->metrics, conf != NULL);
 	control_reloaded(d->control, conf != NULL, problems);
 	if (d->ready)
 		service_ready(d->service);
@@ -284,9 +284,27 @@ host_follow(void *ctx)
 	network_configure(d->network, d->conf);
 }
 
-static const struct control_host control_host = {
-	.conf = host_conf, .ready = host_ready, .reload = reload, .follow = host_follow
+/* For the control socket and for HTTP. */
+static char *
+metrics(void *ctx)
+{
+	const struct daemon *d = ctx;
+	const struct metrics_head head = {
+		.version = PACKAGE_VERSION, .started = d->started, .ready = d->ready
+	};
+
+	return metrics_text(&d->metrics, d->engine, loop_now(d->loop), &head);
+}
+
+static const struct httpd_page metrics_page = {
+	.path = "/metrics", .content_type = METRICS_CONTENT_TYPE, .text = metrics
 };
+
+static const struct control_host control_host = { .conf = host_conf,
+	.ready = host_ready,
+	.reload = reload,
+	.follow = host_follow,
+	.metrics = metrics };
 
 static bool
 open_control(struct daemon *d)
@@ -459,11 +477,12 @@ build(struct daemon *d, struct conf *conf)
 	d->state = state_new(d->loop, d->engine, d->state_directory);
 	if (d->state == NULL)
 		return false;
-	d->network = network_new(d->loop, d->engine);
+	d->network = network_new(d->loop, d->engine, &d->metrics);
 	if (d->network == NULL)
 		return false;
-	d->tell = tell_new(d->loop, d->engine, d->runtime);
-	if (d->tell == NULL)
+	d->tell = tell_new(d->loop, d->engine, &d->metrics, d->runtime);
+	d->httpd = httpd_new(d->loop, &metrics_page, d);
+	if (d->tell == NULL || d->httpd == NULL)
 		return false;
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
@@ -475,8 +494,11 @@ build(struct daemon *d, struct conf *conf)
 static int
 serve(struct daemon *d, struct conf *conf)
 {
+	struct timespec now;
 	int error;
 
+	clock_gettime(CLOCK_REALTIME, &now);
+	d->started = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 	state_load(d->state, d->secret);
 	apply_config(d, conf);
 	if (!open_control(d))
@@ -486,6 +508,7 @@ serve(struct daemon *d, struct conf *conf)
 		log_error("no route information from the kernel: %s", strerror(-error));
 		return DAEMON_EXIT_FAILED;
 	}
+	service_starting(d->service, conf->ready_timeout);
 	loop_timer_set(
 	    d->ready_timer, loop_now(d->loop) + (mstime)conf->ready_timeout * MSTIME_SECOND);
 	loop_set_after(d->loop, after_round, d);
@@ -507,6 +530,7 @@ demolish(struct daemon *d)
 	d->control = NULL;
 	network_free(d->network);
 	d->network = NULL;
+	httpd_free(d->httpd);
 	engine_free(d->engine);
 	state_free(d->state);
 	service_free(d->service);

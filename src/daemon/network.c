@@ -4,6 +4,7 @@
 #include "daemon/network_internal.h"
 
 #include "daemon/conf.h"
+#include "daemon/metrics.h"
 #include "os/announce.h"
 #include "os/log.h"
 #include "os/loop.h"
@@ -74,8 +75,10 @@ got_datagram(void *ctx, uint32_t path, const void *bytes, size_t n)
 	if (w == NULL || !box_is_same(net, w))
 		return;
 	us = microseconds() - w->sent_us;
-	if (us >= 0 && us < INT32_MAX)
+	if (us >= 0 && us < INT32_MAX) {
 		engine_round_trip(net->engine, path, (int32_t)us);
+		metrics_round_trip(net->metrics, (int32_t)us);
+	}
 	engine_datagram(net->engine, loop_now(net->loop), path, bytes, n);
 }
 
@@ -369,7 +372,7 @@ retry_due(void *ctx)
  */
 
 struct network *
-network_new(struct loop *loop, struct engine *engine)
+network_new(struct loop *loop, struct engine *engine, struct metrics *metrics)
 {
 	struct network *net = calloc(1, sizeof(*net));
 
@@ -377,6 +380,7 @@ network_new(struct loop *loop, struct engine *engine)
 		return NULL;
 	net->loop = loop;
 	net->engine = engine;
+	net->metrics = metrics;
 	net->retry_at = MSTIME_NEVER;
 	net->retry = loop_timer_new(loop, retry_due, net);
 	net->announce = announce_new(loop, got_announcement, net);

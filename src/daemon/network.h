@@ -14,11 +14,12 @@
 struct conf;
 struct engine;
 struct loop;
+struct metrics;
 struct network;
 struct route_snapshot;
 
 /* All borrowed for the network's life. NULL with errno. */
-struct network *network_new(struct loop *, struct engine *);
+struct network *network_new(struct loop *, struct engine *, struct metrics *);
 /* The config in force has changed; borrowed until the next call. */
 void network_configure(struct network *, const struct conf *);
 /* Starts to follow the routes. 0 or -errno. */

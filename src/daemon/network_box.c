@@ -150,8 +150,10 @@ box_look(struct network *net, struct way *w, const struct conf_gateway *g)
 	}
 	w->has_wish = g->has_link_address;
 	memcpy(w->wish, g->link_address, sizeof(w->wish));
-	if (error == -ENOENT && !w->up && w->looks < LOOKS_ENOUGH &&
-	    neighbour_provoke(w->route.ifindex, w->route.interface, &w->route.address) < 0)
+	/* One that must be a certain box may be switched on at any time. */
+	if (error == -ENOENT && (w->has_wish || (!w->up && w->looks < LOOKS_ENOUGH)) &&
+	    neighbour_provoke(w->route.ifindex, w->route.interface, &w->route.address) < 0 &&
+	    w->looks < LOOKS_ENOUGH)
 		w->looks = LOOKS_ENOUGH;
 	if (w->has_wish && (error != 0 || memcmp(link, w->wish, sizeof(link)) != 0)) {
 		if (error == 0 && w->up) {
@@ -160,7 +162,7 @@ box_look(struct network *net, struct way *w, const struct conf_gateway *g)
 			engine_path_down(net->engine, loop_now(net->loop), w->number, PATH_DEAD);
 			return;
 		}
-		if (error != -ENOENT || w->looks >= LOOKS_ENOUGH)
+		if (!w->up && (error != -ENOENT || w->looks >= LOOKS_ENOUGH))
 			complain(w, error, link);
 		look_later(net, w);
 	} else if (!w->has_wish && error == -ENOENT && !w->up && w->looks < LOOKS_ENOUGH) {

@@ -38,6 +38,7 @@ struct way {
 struct network {
 	struct loop *loop;
 	struct engine *engine;
+	struct metrics *metrics;
 	const struct conf *conf;
 	struct route_monitor *monitor;
 	struct announce *announce;

@@ -5,6 +5,7 @@
 
 #include "core/notice.h"
 #include "daemon/conf.h"
+#include "daemon/metrics.h"
 #include "daemon/variables.h"
 #include "os/envfile.h"
 #include "os/hook.h"
@@ -43,6 +44,7 @@ struct teller {
 struct tell {
 	struct loop *loop;
 	const struct engine *engine;
+	struct metrics *metrics;
 	struct notices *notices;
 	struct envfile *files;
 	struct loop_timer *timer;
@@ -210,6 +212,7 @@ hook_done(void *ctx, const struct hook_end *end)
 
 	hook_free(f->hook);
 	f->hook = NULL;
+	metrics_hook(t->metrics, end->ok);
 	notices_done(t->notices, loop_now(t->loop), f->name, end->ok);
 	if (!end->ok)
 		report_end(t, f, end);
@@ -521,7 +524,8 @@ time_for_a_round(void *ctx)
 }
 
 struct tell *
-tell_new(struct loop *loop, const struct engine *engine, const char *runtime)
+tell_new(
+    struct loop *loop, const struct engine *engine, struct metrics *metrics, const char *runtime)
 {
 	struct tell *t = calloc(1, sizeof(*t));
 
@@ -530,6 +534,7 @@ tell_new(struct loop *loop, const struct engine *engine, const char *runtime)
 	TAILQ_INIT(&t->tellers);
 	t->loop = loop;
 	t->engine = engine;
+	t->metrics = metrics;
 	t->timeout = 30 * MSTIME_SECOND;
 	t->notices = notices_new(run, t);
 	t->timer = loop_timer_new(loop, time_for_a_round, t);

@@ -7,11 +7,12 @@
 /* Tells the world of the machine: runs hooks and keeps the env files. */
 struct conf;
 struct loop;
+struct metrics;
 struct tell;
 
-/* `engine` and `runtime` are borrowed for its life. Stale env files are removed. NULL with errno.
- */
-struct tell *tell_new(struct loop *, const struct engine *, const char *runtime);
+/* All are borrowed for its life; `metrics` counts the runs. Stale env files are removed. NULL with
+ * errno. */
+struct tell *tell_new(struct loop *, const struct engine *, struct metrics *, const char *runtime);
 /* Hooks that still run are killed; env files stay. */
 void tell_free(struct tell *);
 

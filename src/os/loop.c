@@ -3,6 +3,8 @@
 
 #include "os/loop.h"
 
+#include "os/loop_event.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
@@ -370,6 +372,12 @@ loop_signal(struct loop *loop, int number, void (*got)(void *ctx, int number), v
 	w->next = loop->signals;
 	loop->signals = w;
 	return true;
+}
+
+struct event_base *
+loop_base(struct loop *loop)
+{
+	return loop->base;
 }
 
 void

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 /*
- * The event loop; libevent is known to loop.c only. Single-threaded. One timerfd on
+ * The event loop; libevent is known to loop.c and httpd.c only. Single-threaded. One timerfd on
  * CLOCK_BOOTTIME serves everybody: timers are slots with a deadline, the fd is armed to the
  * smallest after every callback (and only when that changed: an idle daemon makes no system call
  * for it).

@@ -3,6 +3,8 @@
 
 #include "os/secret.h"
 
+#include "core/engine.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -125,6 +127,22 @@ secret_hash(const uint8_t secret[SECRET_SIZE], const struct secret_part *parts, 
 	memcpy(out, digest, n);
 	explicit_bzero(&hmac, sizeof hmac);
 	explicit_bzero(digest, sizeof digest);
+}
+
+void
+secret_nonce(const uint8_t secret[SECRET_SIZE], const struct nonce_key *key, uint8_t nonce[12])
+{
+	uint8_t numbers[4] = { (uint8_t)key->family, key->protocol,
+		(uint8_t)(key->internal_port >> 8), (uint8_t)key->internal_port };
+	const struct secret_part parts[] = {
+		{ key->gateway, strlen(key->gateway) },
+		{ key->interface, strlen(key->interface) },
+		{ key->local.b, sizeof(key->local.b) },
+		{ key->third_party.b, sizeof(key->third_party.b) },
+		{ numbers, sizeof(numbers) },
+	};
+
+	secret_hash(secret, parts, sizeof(parts) / sizeof(parts[0]), nonce, 12);
 }
 
 void

@@ -24,6 +24,10 @@ struct secret_part {
 void secret_hash(const uint8_t secret[SECRET_SIZE], const struct secret_part *parts, size_t n_parts,
     uint8_t *out, size_t n);
 
+/* The PCP nonce of a mapping: the same key, the same nonce. */
+struct nonce_key;
+void secret_nonce(const uint8_t secret[SECRET_SIZE], const struct nonce_key *, uint8_t nonce[12]);
+
 /* Random bytes of the kernel; never fails, never blocks after boot. */
 void secret_random(void *out, size_t n);
 

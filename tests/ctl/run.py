@@ -14,7 +14,9 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import test_commands  # noqa: E402
+import test_direct  # noqa: E402
 import test_hold  # noqa: E402
+import test_metrics  # noqa: E402
 import test_socket  # noqa: E402
 from harness import Failure, Home  # noqa: E402
 
@@ -22,7 +24,7 @@ LIMIT = 120  # seconds for one test
 
 
 def tests():
-    for module in (test_commands, test_hold, test_socket):
+    for module in (test_commands, test_direct, test_hold, test_metrics, test_socket):
         for name, function in vars(module).items():
             if name.startswith("test_") and callable(function):
                 yield name[5:].replace("_", "-"), function

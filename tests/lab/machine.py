@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: ISC
 """A Debian with its own systemd in lan, and portleased installed there as `make install` does it.
 
-The system is made once by debootstrap and kept outside of the tree, in $LAB_CACHE or /var/tmp/portleased-lab; every
-machine changes a layer of its own above it, in memory. Mounts are made in a namespace, and are gone with it.
+The system is made once by debootstrap and kept outside of the tree, in $LAB_CACHE or
+/var/tmp/portleased-lab; every machine changes a layer of its own above it, in memory. Mounts are
+made in a namespace, and are gone with it.
 """
 
 import contextlib
@@ -15,11 +16,12 @@ import subprocess
 import threading
 import time
 
-from lab import Failure, expect, now, run
+from lab import PREFIX, Failure, expect, now, run
 
 CACHE = os.environ.get("LAB_CACHE") or "/var/tmp/portleased-lab"
 ALWAYS = {"dbus", "systemd", "systemd-sysv"}
-lock = threading.Lock()  # the cache and the installation are made once in a run
+lock = threading.Lock()
+prepared = {}  # by the folder of the run
 
 BOOT = """
 set -e
@@ -58,15 +60,16 @@ def mirror(name):
 
 def packages(programs):
     """Those of the libraries that the programs are linked to."""
-    needed = set(ALWAYS)
-    for program in programs:
-        for path in re.findall(r"=> (/\S+)", run("ldd", program)):
-            real = os.path.realpath(path)
-            names = (real, real.replace("/usr/", "/", 1))
-            owners = [run("dpkg-query", "-S", name, check=False).split(":")[0] for name in names]
-            expect(any(owners), "no package has %s, which %s is linked to" % (real, program))
-            needed.add(next(owner for owner in owners if owner))
-    return sorted(needed)
+    paths = {os.path.realpath(path) for program in programs
+             for path in re.findall(r"=> (/\S+)", run("ldd", program))}
+    # dpkg knows a file by its name of before or after the merge of / and /usr.
+    names = sorted(paths | {path.replace("/usr/", "/", 1) for path in paths})
+    owners = {}
+    for line in run("dpkg-query", "-S", *names, check=False).splitlines():
+        owner, _, name = line.partition(": ")
+        owners[os.path.realpath(name)] = owner.split(":")[0]
+    expect(not paths - owners.keys(), "no package has %s" % ", ".join(paths - owners.keys()))
+    return sorted(ALWAYS | {owners[path] for path in paths})
 
 
 def bootstrap(lab, name, wanted, target):
@@ -107,13 +110,22 @@ def system(lab, programs):
     return path
 
 
-def installation(lab, build):
-    """What `make install` puts into the system, in a folder."""
-    stage = os.path.join(os.path.dirname(lab.folder), "installed")
-    if not os.path.isdir(stage):
-        run("make", "-C", build, "install", "DESTDIR=" + stage + ".half")
-        os.rename(stage + ".half", stage)
-    return stage
+def prepare(lab, build):
+    """The folder of the system, and one with what `make install` puts into it: made once in a run,
+    or failed once."""
+    base = os.path.dirname(lab.folder)
+    with lock:
+        if base not in prepared:
+            programs = [os.path.join(build, name) for name in ("portleased", "portleasectl")]
+            stage = os.path.join(base, "installed")
+            try:
+                prepared[base] = system(lab, programs), stage
+                run("make", "-C", build, "install", "DESTDIR=" + stage)
+            except Failure as problem:
+                prepared[base] = problem
+        if isinstance(prepared[base], Failure):
+            raise prepared[base]
+        return prepared[base]
 
 
 def cgroups(name):
@@ -130,7 +142,24 @@ def cgroups(name):
             elif kind == "cgroup" and "name=systemd" in options.split(","):
                 made.append(os.path.join(before.split()[4] + own["name=systemd"], name))
     expect(made, "no cgroup hierarchy for systemd is mounted")
+    for path in made:
+        for old in os.listdir(os.path.dirname(path)):  # of a run that was killed
+            match = re.fullmatch(PREFIX + r"(\d+)n\d+m", old)
+            if match and not os.path.exists("/proc/" + match[1]):
+                remove_cgroup(os.path.join(os.path.dirname(path), old), 0)
     return made
+
+
+def remove_cgroup(top, seconds):
+    """With those below, as soon as nothing runs in them."""
+    limit = now() + seconds
+    while True:
+        for path, _, _ in os.walk(top, topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+        if not os.path.isdir(top) or now() >= limit:
+            return
+        time.sleep(0.02)
 
 
 # ---- a machine ----------------------------------------------------------------------------------
@@ -145,9 +174,7 @@ class Machine:
         self.name = lab.tag + "m"
         self.leader = None
         self.cgroups = []
-        with lock:
-            programs = [os.path.join(build, name) for name in ("portleased", "portleasectl")]
-            lower, stage = system(lab, programs), installation(lab, build)
+        lower, stage = prepare(lab, build)
         os.mkdir(lab.path("root"), 0o755)
         self.cgroups = cgroups(self.name)
         lab.keep(self)
@@ -241,11 +268,6 @@ class Machine:
 
     def close(self):
         """After nspawn, and with it everything inside."""
-        limit = now() + 5
-        for top in self.cgroups:
-            while os.path.isdir(top) and now() < limit:
-                for path, _, _ in os.walk(top, topdown=False):
-                    with contextlib.suppress(OSError):
-                        os.rmdir(path)
-                time.sleep(0.02)
+        for path in self.cgroups:
+            remove_cgroup(path, 5)
         shutil.rmtree("/run/systemd/nspawn/propagate/" + self.name, ignore_errors=True)

@@ -2,6 +2,7 @@
 """Which gateway, and which box it is: several of them, links of every kind, the café."""
 
 import re
+import signal
 
 from case import MARGIN, test
 from daemon import config, forward
@@ -70,6 +71,20 @@ def at_home_with_link_address(t):
     t.elapse(2)
     sent = home.wire.requests(stranger)
     expect(not sent, "a packet went to a box that is not ours: %s" % sent[:2])
+
+
+@test(seconds=14)
+def at_home_before_the_gateway(t):
+    """It is switched on later than the host."""
+    home = t.home()
+    gateway = t.fakegw(home, grant=3600)
+    gateway.space.ip("link set lan0 down")
+    daemon = t.daemon(home, config(section("default", link_address='"%s"' % link_address(gateway.space)),
+                                   forward(8000, 18000), ready_timeout=1))
+    daemon.wait_line("does not answer, and link-address wants", 5)
+    daemon.wait_ready(5)
+    gateway.space.ip("link set lan0 up")
+    t.until(lambda: mapped(gateway, [8000]), 15, "the mapping")
 
 
 @test(seconds=8)
@@ -154,7 +169,7 @@ def lan_and_vpn_at_once(t):
     expect(mapped(lan_gateway, [8000]) and mapped(vpn_gateway, [9000]), "forwards have moved")
 
     vpn.down()
-    t.until(lambda: daemon.status().startswith("1 of 2 "), 3, "status without the VPN")
+    t.until(lambda: daemon.status().startswith("1 of 2 "), 12, "status without the VPN")
     expect(not home.wire.requests(moved), "the VPN's end makes packets in the LAN")
     vpn_gateway.tell("forget")
     vpn.up()
@@ -239,3 +254,27 @@ def five_thousand_routes(t):
     t.elapse(0.5)
     asked = [d for d in home.wire.requests(moved) if d.target == home.gw2.inner]
     expect(len(asked) <= 3, "%d packets to the second gateway" % len(asked))
+
+
+@test(seconds=8)
+def another_box_after_a_restart(t):
+    """What is remembered of the box that had the address is not told to the next one."""
+    home = t.home(gateways=2)
+    home.gw2.space.ip("addr del 10.77.0.3/24 dev lan0")
+    home.gw2.inner = home.gw.inner
+    first = t.fakegw(home, grant=3600, epoch=500000)
+    text = config(forward(8000, 18000), mappers="{pcp, nat-pmp}")
+    daemon = t.daemon(home, text)
+    daemon.wait_ready()
+    daemon.stop(signal.SIGQUIT)
+    expect(mapped(first, [8000]), "SIGQUIT released the mapping")
+    home.gw.space.ip("link set lan0 down")
+    home.gw2.space.ip("addr add 10.77.0.1/24 dev lan0")
+    second = t.fakegw(home, home.gw2, grant=3600)
+    home.lan.ip("neigh flush dev eth0")
+    daemon.start()
+    daemon.wait_ready()
+    expect(mapped(second, [8000]), "nothing is mapped at the second box")
+    t.elapse(1)
+    expect(not daemon.process.count("has lost its mappings"),
+           "the second box is taken for the first one, restarted")

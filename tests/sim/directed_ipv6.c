@@ -2,6 +2,205 @@
 #include "directed.h"
 #include "stage.h"
 
+#include <string.h>
+
+/* IPv6: PCP to the router's link-local address, for pinholes in its firewall or NAT66 (P-33). */
+
+#define NAT66 "2a00:1450:0:1::7"
+#define PINHOLE_LIFE 600
+
+enum manner { NORMAL, ECHO_ZERO, TRANSLATES, NEVER_RENEWS, MANNERS };
+enum { UNTIL, EPOCH };
+
+/* A router with room for one pinhole. */
+static bool
+router(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	uint32_t epoch = (uint32_t)((st->now - st->begin) / 1000 + st->number[EPOCH]);
+	struct netaddr external = stage_address(st->variant == TRANSLATES ? NAT66 : LOCAL6);
+	bool live = st->number[UNTIL] > st->now;
+	uint16_t port = q->external;
+	uint8_t o[STAGE_PACKET], result = 0;
+
+	if (q->opcode == 0) {
+		stage_reply(st, 1, o, gw_put_announce(o, epoch));
+		return true;
+	}
+	if (q->lifetime == 0)
+		st->number[UNTIL] = 0;
+	else if (live && st->variant == NEVER_RENEWS)
+		result = 8;
+	else
+		st->number[UNTIL] = (long)(st->now + PINHOLE_LIFE * MSTIME_SECOND);
+	if (st->variant == ECHO_ZERO && live)
+		port = 0;
+	if (st->variant == TRANSLATES && q->lifetime)
+		port = 7777;
+	n = gw_put_pcp_map(o, bytes, n, result,
+	    result            ? 30
+		: q->lifetime ? PINHOLE_LIFE
+			      : 0,
+	    epoch, q->lifetime ? port : 0, 0);
+	if (result == 0 && q->lifetime)
+		memcpy(o + 44, external.b, 16);
+	stage_reply(st, 1, o, n);
+	return true;
+}
+
+static void
+begin(struct stage *st, enum external_wish external)
+{
+	struct forward_spec f = stage_spec(5000, PROTOCOL_TCP, 3600);
+
+	st->ipv6 = true;
+	if (!st->script)
+		st->script = router;
+	f.ipv4 = false;
+	f.ipv6 = true;
+	f.external = external;
+	stage_start(st);
+	stage_path_up(st);
+	stage_want(st, &f);
+}
+
+/* P-35, P-44, P-88 */
+static void
+check_requests(struct stage *st)
+{
+	struct netaddr local = stage_address(LOCAL6), external = stage_address(NAT66);
+	const struct sent *first = stage_nth(st, MAP_REQUEST, 5000, 0, 0);
+
+	EXPECT(st, first->q.external == 5000, "first suggestion is %u", first->q.external);
+	for (size_t i = 0; i < st->n_sent; i++) {
+		const struct sent *s = &st->sent[i];
+		EXPECT(st, !memcmp(s->bytes + 8, local.b, 16), "another client address");
+		if (s->q.opcode == 0)
+			continue;
+		EXPECT(st, !memcmp(s->q.nonce, first->q.nonce, 12), "another nonce");
+		EXPECT(st, !s->q.lifetime || st->variant == TRANSLATES || s->q.external == 5000,
+		    "suggests %u", s->q.external);
+		EXPECT(st,
+		    st->variant != TRANSLATES || s == first || !s->q.lifetime ||
+			(s->q.external == 7777 && !memcmp(s->bytes + 44, external.b, 16)),
+		    "renewal suggests something else (P-49)");
+	}
+}
+
+/* Even: external-port = same, odd: any. */
+static void
+pinhole(struct stage *st, int variant)
+{
+	struct mapping_status m;
+	struct netaddr external;
+	uint16_t port;
+	mstime at;
+
+	st->variant = variant / 2;
+	port = st->variant == TRANSLATES ? 7777 : 5000;
+	external = stage_address(st->variant == TRANSLATES ? NAT66 : LOCAL6);
+	begin(st, variant % 2 ? EXTERNAL_ANY : EXTERNAL_SAME);
+	EXPECT(st, stage_wait(st, 2000, stage_all_active), "not mapped in 2 s");
+	stage_run(st, 6 * HOUR);
+	EXPECT(st,
+	    stage_mapping(st, 5000, &m) && m.state == MAPPING_ACTIVE && m.external_port == port &&
+		m.has_external && netaddr_equal(&m.external, &external) && m.family == FAMILY_IPV6,
+	    "not active at %u", port);
+	EXPECT(st,
+	    stage_noted_count(st, EVENT_MAPPED, 0) == 1 &&
+		stage_noted_count(st, EVENT_CHANGED, 0) == 0 &&
+		stage_noted_count(st, EVENT_LOST, 0) == 0 &&
+		stage_noted_count(st, EVENT_FAILED, 0) == 0,
+	    "told more than that it is mapped");
+	check_requests(st);
+	at = st->now;
+	engine_unwant(st->engine, st->now, "web");
+	stage_run(st, MINUTE);
+	EXPECT(st, stage_count(st, DELETE_REQUEST, 5000, at, st->now) == 1 && !st->number[UNTIL],
+	    "not deleted");
+}
+
+/* 6 hours are 36 leases, each deleted and made anew shortly before its end. */
+static void
+never_renews(struct stage *st, int variant)
+{
+	unsigned deletes, maps;
+
+	(void)variant;
+	st->variant = NEVER_RENEWS;
+	begin(st, EXTERNAL_SAME);
+	stage_run(st, 6 * HOUR);
+	deletes = stage_count(st, DELETE_REQUEST, 5000, 0, st->now);
+	maps = stage_count(st, MAP_REQUEST, 5000, 0, st->now);
+	EXPECT(st, deletes >= 35 && deletes <= 42, "%u deletes", deletes);
+	EXPECT(st, maps <= 7 * deletes, "%u requests", maps);
+	EXPECT(st, stage_noted_count(st, EVENT_LOST, 0) == 0, "lost");
+	EXPECT(st, stage_noted_count(st, EVENT_CHANGED, 0) == 0, "changed");
+	EXPECT(st, stage_all_active(st), "not active");
+	for (unsigned i = 0; i + 1 < deletes; i++) {
+		const struct sent *d = stage_nth(st, DELETE_REQUEST, 5000, 0, i);
+		const struct sent *s = stage_nth(st, MAP_REQUEST, 5000, d->at, 0);
+		EXPECT(st, s->at - d->at < 100, "%lld ms without a pinhole",
+		    (long long)(s->at - d->at));
+	}
+	check_requests(st);
+}
+
+/* P-94, P-95, Q-106. 0: from the router's address, 1: from another link-local one, 2: from another
+ * host, 3: on another interface; odd epochs say that it has restarted. */
+static void
+announced(struct stage *st, int variant)
+{
+	static const char *const sources[] = { GATEWAY6, "fe80::8c24", "2a00:1450::66", GATEWAY6 };
+	struct netaddr source = stage_address(sources[variant]);
+	uint8_t o[24];
+	mstime at;
+
+	st->variant = NORMAL;
+	st->gateway.probe_interval = 0;
+	st->number[EPOCH] = 500000;
+	begin(st, EXTERNAL_SAME);
+	EXPECT(st, stage_wait(st, 2000, stage_all_active), "not mapped in 2 s");
+	stage_run(st, MINUTE);
+	at = st->now;
+	st->number[EPOCH] = -(long)((st->now - st->begin) / 1000);
+	st->number[UNTIL] = 0;
+	engine_announcement(
+	    st->engine, st->now, variant == 3 ? 5 : 2, &source, 5351, o, gw_put_announce(o, 0));
+	stage_run(st, 7 * MSTIME_SECOND);
+	EXPECT(st, stage_count(st, MAP_REQUEST, 5000, at, st->now) == (variant < 2 ? 1 : 0),
+	    "asked %u times", stage_count(st, MAP_REQUEST, 5000, at, st->now));
+}
+
+/* NAT-PMP is no alternative here (RFC 6887 section 9). */
+static bool
+natpmp_only(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	uint8_t o[24];
+
+	(void)n;
+	(void)q;
+	stage_reply(st, 1, o, gw_put_stranger(o, STRANGER_V0_8, bytes, 4711));
+	return true;
+}
+
+static void
+no_natpmp(struct stage *st, int variant)
+{
+	struct gateway_status g;
+
+	(void)variant;
+	st->script = natpmp_only;
+	begin(st, EXTERNAL_SAME); /* gw_parse6() fails for anything but PCP */
+	stage_run(st, 24 * HOUR);
+	EXPECT(st, engine_gateway_status(st->engine, st->now, 0, &g), "no gateway");
+	EXPECT(st, g.state == GATEWAY_UNSUPPORTED, "not called unsupported");
+	EXPECT(st, st->n_sent >= 24 && st->n_sent <= 60, "%zu packets in a day", st->n_sent);
+}
+
 const struct directed directed_ipv6[] = {
+	{ "P-33 Q-054 pinholes, NAT66", pinhole, 6 },
+	{ "Q-094 a pinhole that cannot be renewed", never_renews, 1 },
+	{ "Q-106 announcements from a link-local address", announced, 4 },
+	{ "no NAT-PMP over IPv6", no_natpmp, 1 },
 	{ NULL, NULL, 0 },
 };

@@ -41,8 +41,8 @@ upnp_only(struct stage *st, int variant)
 	stage_forwards(st, 1, 3600);
 	stage_run(st, 24 * HOUR);
 	EXPECT(st, st->n_sent == 0, "%zu packets", st->n_sent);
-	EXPECT(st, stage_gateway(st, &g) && g.state == GATEWAY_UNSUPPORTED,
-	    "not called unsupported");
+	EXPECT(
+	    st, stage_gateway(st, &g) && g.state == GATEWAY_UNSUPPORTED, "not called unsupported");
 	EXPECT(st,
 	    stage_mapping(st, 5000, &m) && m.state == MAPPING_WAITING &&
 		m.problem.trouble == TROUBLE_UNSUPPORTED,
@@ -112,8 +112,7 @@ check_proton_requests(struct stage *st, uint8_t protocol)
 		if (!stage_is(s, MAP_REQUEST, 0) || s->q.protocol != protocol)
 			continue;
 		EXPECT(st, last || s->q.external == 1, "first suggestion is %u", s->q.external);
-		EXPECT(st, !last || s->q.external >= granted, "renewal suggests %u",
-		    s->q.external);
+		EXPECT(st, !last || s->q.external >= granted, "renewal suggests %u", s->q.external);
 		EXPECT(st, !last || s->at - last <= 45 * MSTIME_SECOND, "renewed after %lld ms",
 		    (long long)(s->at - last));
 		EXPECT(st, st->number[PROTON_ICMP] || !last || s->at - last >= 29 * MSTIME_SECOND,
@@ -141,12 +140,10 @@ assigned(struct stage *st, int variant)
 	f.udp = f.assigned = true;
 	stage_want(st, &f);
 	EXPECT(st, stage_wait(st, 2000, stage_all_active), "not mapped in 2 s");
-	EXPECT(st,
-	    active_at(st, PROTOCOL_TCP) == 40000 && active_at(st, PROTOCOL_UDP) == 50000,
+	EXPECT(st, active_at(st, PROTOCOL_TCP) == 40000 && active_at(st, PROTOCOL_UDP) == 50000,
 	    "published tcp %u, udp %u", active_at(st, PROTOCOL_TCP), active_at(st, PROTOCOL_UDP));
 	stage_run(st, HOUR);
-	EXPECT(st,
-	    active_at(st, PROTOCOL_TCP) == 40007 && active_at(st, PROTOCOL_UDP) == 50007,
+	EXPECT(st, active_at(st, PROTOCOL_TCP) == 40007 && active_at(st, PROTOCOL_UDP) == 50007,
 	    "after the change tcp %u, udp %u", active_at(st, PROTOCOL_TCP),
 	    active_at(st, PROTOCOL_UDP));
 	EXPECT(st, stage_noted_count(st, EVENT_MAPPED, 0) == 2, "mapped %u times",

@@ -21,9 +21,9 @@ failed_with(struct stage *st, uint16_t port, enum trouble t, uint16_t result)
 {
 	struct mapping_status m;
 
-	return stage_mapping(st, port, &m) && m.state == MAPPING_FAILED &&
-	    m.problem.trouble == t && (t != TROUBLE_REFUSED || m.problem.result == result) &&
-	    m.retries != MSTIME_NEVER && m.retries > st->now;
+	return stage_mapping(st, port, &m) && m.state == MAPPING_FAILED && m.problem.trouble == t &&
+	    (t != TROUBLE_REFUSED || m.problem.result == result) && m.retries != MSTIME_NEVER &&
+	    m.retries > st->now;
 }
 
 /* A gateway that refuses DESCRIPTION; twice, as a bad network would have it. */
@@ -38,7 +38,7 @@ no_description(struct stage *st, const uint8_t *bytes, size_t n, const struct gw
 	n = gw_put_pcp_map(
 	    o, bytes, n, results[st->variant % 3], 0, gw_epoch(&st->box, st->now), 0, 0);
 	stage_reply(st, 1, o, n);
-	stage_reply(st, 4, o, n);
+	stage_reply(st, 2, o, n);
 	return true;
 }
 
@@ -229,8 +229,8 @@ prefer(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request
 		n = gw_put_pcp_map(o, bytes, n, 0, q->lifetime, gw_epoch(&st->box, st->now), 5001,
 		    st->box.external);
 	else
-		n = gw_put_pcp_map(o, bytes, n, st->variant == 2 ? 11 : 5, 0,
-		    gw_epoch(&st->box, st->now), 0, 0);
+		n = gw_put_pcp_map(
+		    o, bytes, n, st->variant == 2 ? 11 : 5, 0, gw_epoch(&st->box, st->now), 0, 0);
 	stage_reply(st, 1, o, n);
 	return true;
 }

@@ -95,7 +95,7 @@ gw_find(struct gw_box *b, mstime now, uint32_t client, uint8_t protocol, uint16_
 /* ---- requests --------------------------------------------------------------------------- */
 
 static const char *
-parse_pcp(const uint8_t *p, size_t n, struct gw_request *out)
+parse_pcp(const uint8_t *p, size_t n, bool ipv6, struct gw_request *out)
 {
 	if (n % 4)
 		return "PCP request is not a multiple of 4";
@@ -103,8 +103,8 @@ parse_pcp(const uint8_t *p, size_t n, struct gw_request *out)
 		return "PCP request is longer than 1100";
 	if (n < 24 || p[2] || p[3])
 		return "PCP header is short or reserved octets are set";
-	if (memcmp(p + 8, mapped, 12))
-		return "PCP client address is not IPv4";
+	if (ipv6 == !memcmp(p + 8, mapped, 12))
+		return "PCP client address is of the other family";
 	out->lifetime = get32(p + 4);
 	out->client = get32(p + 20);
 	if (out->opcode == 0)
@@ -118,14 +118,14 @@ parse_pcp(const uint8_t *p, size_t n, struct gw_request *out)
 	out->protocol = p[36];
 	out->internal = get16(p + 40);
 	out->external = get16(p + 42);
-	if (memcmp(p + 44, mapped, 12))
-		return "MAP suggests an address that is not IPv4";
+	if (ipv6 == !memcmp(p + 44, mapped, 12))
+		return "MAP suggests an address of the other family";
 	out->external_address = get32(p + 56);
 	if (out->protocol != 6 && out->protocol != 17)
 		return "MAP for another protocol than TCP and UDP";
 	if (!out->internal)
 		return "MAP for all ports";
-	if (!out->lifetime && (out->external || out->external_address))
+	if (!out->lifetime && (out->external || !zeros(p + (ipv6 ? 44 : 56), ipv6 ? 16 : 4)))
 		return "PCP delete with a suggestion (erratum 3621)";
 	for (size_t at = 60; at < n;) {
 		size_t len = at + 4 <= n ? get16(p + at + 2) : 0xffff;
@@ -152,7 +152,7 @@ gw_parse(const uint8_t *p, size_t n, struct gw_request *out)
 	out->version = p[0];
 	out->opcode = p[1];
 	if (p[0] == 2)
-		return parse_pcp(p, n, out);
+		return parse_pcp(p, n, false, out);
 	if (p[0] != 0)
 		return "neither NAT-PMP nor PCP version 2";
 	if (out->opcode == 0)
@@ -170,6 +170,17 @@ gw_parse(const uint8_t *p, size_t n, struct gw_request *out)
 	if (!out->lifetime && out->external)
 		return "NAT-PMP delete with a suggestion (P-23)";
 	return NULL;
+}
+
+const char *
+gw_parse6(const uint8_t *p, size_t n, struct gw_request *out)
+{
+	memset(out, 0, sizeof *out);
+	if (n < 2 || p[0] != 2)
+		return "not PCP";
+	out->version = p[0];
+	out->opcode = p[1];
+	return parse_pcp(p, n, true, out);
 }
 
 /* ---- replies ---------------------------------------------------------------------------- */

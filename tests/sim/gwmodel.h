@@ -104,6 +104,8 @@ struct gw_entry *
 gw_find(struct gw_box *, mstime now, uint32_t client, uint8_t protocol, uint16_t internal);
 /* NULL: fine. Otherwise what is wrong with the request (RFC 6886, 6887). */
 const char *gw_parse(const uint8_t *bytes, size_t n, struct gw_request *out);
+/* The same from an IPv6 host, whose addresses are not filled in: PCP only. */
+const char *gw_parse6(const uint8_t *bytes, size_t n, struct gw_request *out);
 /* Length of the answer in `out` (GW_PACKET_MAX), 0 = silence. */
 size_t gw_answer(struct gw_box *, mstime now, uint32_t client, const uint8_t *bytes, size_t n,
     uint8_t *out, struct gw_outcome *);

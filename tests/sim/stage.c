@@ -76,7 +76,7 @@ io_send(void *ctx, uint32_t path, const void *bytes, size_t n)
 	s->at = st->now;
 	s->n = n < STAGE_PACKET ? n : STAGE_PACKET;
 	memcpy(s->bytes, bytes, s->n);
-	bad = gw_parse(bytes, n, &s->q);
+	bad = st->ipv6 ? gw_parse6(bytes, n, &s->q) : gw_parse(bytes, n, &s->q);
 	/* delete-all is what this gateway model must never see; 0/1 is "assigned" */
 	if (bad)
 		stage_fail(st, "bad request: %s", bad);
@@ -216,17 +216,31 @@ stage_start(struct stage *st)
 		abort();
 }
 
+struct netaddr
+stage_address(const char *text)
+{
+	struct netaddr a;
+
+	if (!netaddr_parse(text, &a))
+		abort();
+	return a;
+}
+
 void
 stage_path_up(struct stage *st)
 {
 	struct path_info info = { .gateway = "default",
-		.family = FAMILY_IPV4,
+		.family = st->ipv6 ? FAMILY_IPV6 : FAMILY_IPV4,
 		.ifindex = 2,
 		.interface = "eth0",
 		.address = gw_netaddr(GATEWAY),
 		.local = gw_netaddr(st->local),
 		.on_link = true };
 
+	if (st->ipv6) {
+		info.address = stage_address(GATEWAY6);
+		info.local = stage_address(LOCAL6);
+	}
 	if (engine_path_up(st->engine, st->now, st->path, &info))
 		abort();
 	after_input(st);
@@ -315,9 +329,10 @@ arrive(struct stage *st, const struct parcel *p)
 
 	switch (p->kind) {
 	case PARCEL_REQUEST:
-		if (st->mute || gw_parse(p->bytes, p->n, &q))
+		if (st->mute ||
+		    (st->ipv6 ? gw_parse6(p->bytes, p->n, &q) : gw_parse(p->bytes, p->n, &q)))
 			return;
-		if (st->script && st->script(st, p->bytes, p->n, &q))
+		if ((st->script && st->script(st, p->bytes, p->n, &q)) || st->ipv6)
 			return;
 		n = gw_answer(&st->box, st->now, st->local, p->bytes, p->n, out, &o);
 		if (n)

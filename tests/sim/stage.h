@@ -16,6 +16,8 @@
 #define HOUR (60 * MINUTE)
 #define LOCAL 0xc0a8010au
 #define GATEWAY 0xc0a80101u
+#define LOCAL6 "2a00:1450::10"
+#define GATEWAY6 "fe80::1"
 
 struct sent {
 	mstime at;
@@ -49,6 +51,7 @@ struct stage {
 	struct gateway_spec gateway;
 	struct gw_box box;
 	uint32_t path, local; /* the current one; LOCAL */
+	bool ipv6;            /* the script has to answer */
 	struct rng rng;
 	mstime now, begin;
 	bool trace, failed;
@@ -95,6 +98,7 @@ bool stage_drained(struct stage *);
 void stage_reply(struct stage *, mstime after, const uint8_t *bytes, size_t n);
 void stage_icmp(struct stage *, mstime after);
 void stage_announce(struct stage *, mstime after, uint32_t source, const uint8_t *bytes, size_t n);
+struct netaddr stage_address(const char *text);
 
 void stage_fail(struct stage *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 #define EXPECT(st, condition, ...)                     \

@@ -3,6 +3,8 @@
 
 #include "os/secret.h"
 
+#include "core/engine.h"
+
 #include "folder.h"
 #include "hex.h"
 
@@ -133,6 +135,32 @@ START_TEST(hash)
 }
 END_TEST
 
+/* An update that changes these loses every PCP mapping: nobody else can renew or delete it. */
+START_TEST(nonce)
+{
+	static const uint8_t own[4] = { 192, 168, 1, 20 };
+	struct nonce_key key = { .gateway = "default",
+		.interface = "eth0",
+		.local = netaddr_from4(own),
+		.third_party = netaddr_any6,
+		.family = FAMILY_IPV4,
+		.protocol = PROTOCOL_TCP,
+		.internal_port = 8080 };
+	uint8_t secret[SECRET_SIZE], out[13];
+
+	for (unsigned i = 0; i < SECRET_SIZE; i++)
+		secret[i] = (uint8_t)i;
+	memset(out, 0xee, sizeof out);
+	secret_nonce(secret, &key, out);
+	hex_assert(out, 12, "2229590079d6ea56f85fe432");
+	ck_assert_uint_eq(out[12], 0xee);
+	key.family = FAMILY_IPV6;
+	key.protocol = PROTOCOL_UDP;
+	secret_nonce(secret, &key, out);
+	hex_assert(out, 12, "93d8acc616906d43a5a335ee");
+}
+END_TEST
+
 START_TEST(random_octets)
 {
 	static uint8_t a[1000], b[1000];
@@ -163,6 +191,7 @@ main(void)
 	tcase_add_test(tc, not_a_file);
 	tcase_add_test(tc, no_folder);
 	tcase_add_loop_test(tc, hash, 0, (int)(sizeof hashes / sizeof hashes[0]));
+	tcase_add_test(tc, nonce);
 	tcase_add_test(tc, random_octets);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef OS_HTTPD_H
+#define OS_HTTPD_H
+
+/*
+ * A web server for one page, to be read by programs: GET and HEAD, one answer for each connection,
+ * few clients at a time. libevent's evhttp is known here only. While it listens nowhere it costs
+ * nothing.
+ */
+struct httpd;
+struct loop;
+
+struct httpd_page {
+	const char *path;
+	const char *content_type;
+	char *(*text)(void *ctx); /* to be freed; NULL: out of memory */
+};
+
+/* `page` and `ctx` are borrowed for its life. NULL with errno. */
+struct httpd *httpd_new(struct loop *, const struct httpd_page *page, void *ctx);
+/* Listens at ADDRESS:PORT, [IPv6]:PORT or NAME:PORT, and no longer elsewhere; NULL: nowhere. The
+ * same again changes nothing, or tries again what has failed. Logs what goes wrong. */
+void httpd_listen(struct httpd *, const char *where);
+/* Before its loop. NULL is allowed. */
+void httpd_free(struct httpd *);
+
+#endif
