@@ -231,6 +231,11 @@ suite ctl 'portleasectl, control socket' --portleasectl "$scratch/gcc/portleasec
 suite hooks 'hooks, env files, consumers'
 
 if [ -z "$fast" ]; then
+	run 400 "$scratch/soak.log" python3 -B "$scratch/src/tests/lab/soak.py" --seconds 120 \
+		--portleased "$scratch/clang/portleased" --fakegw "$scratch/gcc/tests/gateway/fakegw"
+	status=$?
+	count 'soak, 120 s' "$status" $((status == 0)) $((status != 0)) "$scratch/soak.log"
+
 	run 900 "$scratch/mutants.log" sh "$scratch/src/tests/mutants/run.sh" "$scratch/src"
 	status=$?
 	read -r good bad < <(results "$scratch/mutants.log")

@@ -9,7 +9,8 @@ _portleasectl_forwards()
 
 _portleasectl()
 {
-	local commands='status monitor wait renew reload hold metrics'
+	local commands='status monitor wait renew reload hold metrics external-address map unmap probe'
+	local direct='--gateway --interface --mappers --timeout --json'
 	local options='-c --control --json --version --help'
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local command='' words='' socket=() i
@@ -38,6 +39,8 @@ _portleasectl()
 	--family) words='ipv4 ipv6 both' ;;
 	--external-port) words='same any' ;;
 	--external-policy) words='prefer require' ;;
+	--mappers) words='pcp nat-pmp upnp' ;;
+	--interface) words=$(ls /sys/class/net 2>/dev/null) ;;
 	--timeout | --internal-port | --gateway | --lifetime | --description) return ;;
 	*)
 		case $command in
@@ -46,6 +49,9 @@ _portleasectl()
 		monitor | renew) words="--json $(_portleasectl_forwards)" ;;
 		wait) words="--timeout $(_portleasectl_forwards)" ;;
 		reload | metrics) words='--json' ;;
+		external-address | probe) words=$direct ;;
+		map) words="$direct --protocol --external-port --lifetime" ;;
+		unmap) words="$direct --protocol" ;;
 		hold)
 			words="-- --timeout --protocol --family --internal-port --external-port
 				--external-policy --gateway --lifetime --description

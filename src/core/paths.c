@@ -96,6 +96,12 @@ engine_path_up(struct engine *e, mstime now, uint32_t number, const struct path_
 	} else if (!p->present) {
 		revive(p, now);
 	}
+	/* The neighbour may have answered since. */
+	if (info->has_link_address && !p->has_link_address) {
+		p->has_link_address = true;
+		memcpy(p->link_address, info->link_address, sizeof(p->link_address));
+		e->unsaved = true;
+	}
 	g->current[info->family] = p;
 	if (old != p) {
 		forward_follow(e, now, g, info->family);

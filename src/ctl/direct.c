@@ -9,8 +9,8 @@
 #include <string.h>
 
 #define TIMEOUT 10000 /* ms */
-/* So long may the daemon take to say what it holds. */
-#define DAEMON_PATIENCE 1000
+/* So long may the daemon take to say what it holds; and no longer than half of what is left. */
+#define DAEMON_PATIENCE 1000 /* ms */
 
 /* ---- what is wrong ----------------------------------------------------------------------------
  */
@@ -353,11 +353,13 @@ direct_daemon(const struct direct *d)
 	struct client_reply reply = { .message = NULL };
 	struct client *c;
 	json_t *status = NULL;
+	mstime half = (d->deadline - loop_now(d->loop)) / 2;
+	int patience = half < DAEMON_PATIENCE ? (int)half : DAEMON_PATIENCE;
 
-	if (client_open_within(d->ctl->socket, DAEMON_PATIENCE, &c) != 0)
+	if (patience <= 0 || client_open_within(d->ctl->socket, patience, &c) != 0)
 		return NULL;
 	if (client_call(c, "GetStatus", NULL, false) &&
-	    client_next(c, DAEMON_PATIENCE, &reply) == CLIENT_REPLY && reply.error == NULL)
+	    client_next(c, patience, &reply) == CLIENT_REPLY && reply.error == NULL)
 		status = json_incref(reply.parameters);
 	json_decref(reply.message);
 	client_close(c);

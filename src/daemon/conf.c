@@ -366,13 +366,13 @@ conf_free(struct conf *conf)
 	for (i = 0; i < conf->n_forwards; i++) {
 		struct conf_forward *f = &conf->forwards[i];
 
-		free(f->name);
 		free(f->description);
 		free_strings(f->on_change);
 		free(f->internal);
 		free(f->remotes);
 	}
 	free(conf->forwards);
+	free(conf->names);
 	for (i = 0; i < conf->n_files; i++)
 		free(conf->files[i]);
 	free(conf->files);

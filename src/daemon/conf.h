@@ -38,7 +38,7 @@ struct conf_gateway {
 
 /* One forward { }; small, as there may be a thousand. Optional parts are NULL. */
 struct conf_forward {
-	char *name;
+	char *name;                         /* in conf.names */
 	const struct conf_gateway *gateway; /* of the same conf */
 	char *description;                  /* NULL = name */
 	char **on_change;         /* NULL-terminated; NULL = the global one; own[0]==NULL: none */
@@ -59,6 +59,7 @@ struct conf {
 	size_t n_gateways;
 	struct conf_forward *forwards; /* in file order, disabled ones included */
 	size_t n_forwards;
+	char *names;  /* of the forwards, one after the other: there may be a thousand */
 	char **files; /* every file read, the main one first */
 	size_t n_files;
 	uint32_t max_renew_interval, recovery_delay, release_timeout, ready_timeout, hook_timeout,

@@ -48,8 +48,7 @@ build_gateway(struct reader *r, struct section *s, struct conf_gateway *out)
 static bool
 build_forward(struct reader *r, struct section *s, struct conf *conf, struct conf_forward *out)
 {
-	*out = (struct conf_forward){ .name = TAKE(s->name),
-		.gateway = &conf->gateways[s->gateway],
+	*out = (struct conf_forward){ .gateway = &conf->gateways[s->gateway],
 		.tcp = conf_has_protocol(s, PROTOCOL_TCP),
 		.udp = conf_has_protocol(s, PROTOCOL_UDP),
 		.ipv4 = conf_has_family(s, FAMILY_IPV4),
@@ -119,7 +118,8 @@ struct conf *
 conf_build(struct reader *r)
 {
 	struct conf *conf = calloc(1, sizeof(*conf));
-	size_t i;
+	size_t i, names = 0;
+	char *at;
 
 	if (conf == NULL)
 		return NULL;
@@ -135,10 +135,17 @@ conf_build(struct reader *r)
 	}
 	for (; conf->n_gateways < r->n_gateways; conf->n_gateways++)
 		build_gateway(r, &r->gateways[conf->n_gateways], &conf->gateways[conf->n_gateways]);
+	for (i = 0; i < r->n_forwards; i++)
+		names += strlen(r->forwards[i].name) + 1;
+	conf->names = at = malloc(names + 1);
 	for (i = 0; i < r->n_forwards; i++) {
-		bool built = build_forward(r, &r->forwards[i], conf, &conf->forwards[i]);
+		struct conf_forward *f = &conf->forwards[i];
+		bool built = at != NULL && build_forward(r, &r->forwards[i], conf, f);
 
-		conf->n_forwards++;
+		if (at != NULL) {
+			at = stpcpy(f->name = at, r->forwards[i].name) + 1;
+			conf->n_forwards++;
+		}
 		if (!built) {
 			conf_free(conf);
 			return NULL;

@@ -194,5 +194,12 @@ variables_view(const struct mapping_status *m, uint16_t ports)
 
 	if (m->has_gateway_address)
 		snprintf(v.interface, sizeof(v.interface), "%s", m->interface);
+	if (m->state == MAPPING_ACTIVE) {
+		v.up = true;
+		v.has_external = m->has_external;
+		v.external = m->external;
+		v.external_port = m->external_port;
+		v.lifetime = m->lifetime;
+	}
 	return v;
 }

@@ -73,7 +73,7 @@ def packages(programs):
 
 
 def bootstrap(lab, name, wanted, target):
-    """About a minute. Ends with all that it started when it is killed."""
+    """Two or three minutes. Ends with all that it started when it is killed."""
     expect(shutil.which("debootstrap"), "debootstrap is not installed: packages.sh test")
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
                "debootstrap", "--variant=minbase", "--include=" + ",".join(wanted), name, target,
