@@ -4,7 +4,7 @@
 # The forwards that the daemon knows; nothing, at once, where there is none.
 _portleasectl_forwards()
 {
-	portleasectl "${socket[@]}" status 2>/dev/null | awk 'NR > 1 && $1 !~ /^_/ { print $1 }' | sort -u
+	portleasectl "${socket[@]}" status 2>/dev/null | awk 'on && NF > 1 && $1 !~ /^_|:$/ { print $1 } $1 == "FORWARD" { on = 1 }' | sort -u
 }
 
 _portleasectl()

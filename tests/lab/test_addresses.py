@@ -45,7 +45,7 @@ def own_address_changed(t, mapper):
 
 @test(seconds=8, each=["pcp", "nat-pmp"])
 def own_address_changed_and_the_old_one_kept(t, mapper):
-    """The old address can still be used: what was mapped to it is released from it."""
+    """P-67. The old address can still be used: what was mapped to it is released from it."""
     home, gateway, daemon = home_with(t, mapper)
     changed = now()
     home.lan.ip("addr add %s/24 dev eth0" % NEW,

@@ -48,7 +48,7 @@ check_refill(struct stage *st, mstime from, mstime within, unsigned forwards)
 	}
 }
 
-/* S-13, announced */
+/* P-29, P-30, P-95, S-13, announced */
 static void
 reboot_announced(struct stage *st, int variant)
 {
@@ -82,7 +82,7 @@ probed(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request
 	return false;
 }
 
-/* S-13, seen in an answer */
+/* P-65, S-13, seen in an answer */
 static void
 reboot_seen(struct stage *st, int variant)
 {
@@ -241,7 +241,7 @@ pcp_hint(struct stage *st, int variant)
 	check_refill(st, at, 6000, 3);
 }
 
-/* one run each; the distribution is judged by the last */
+/* P-28, Q-011: one run each; the distribution is judged by the last */
 static void
 delays(struct stage *st, int variant)
 {

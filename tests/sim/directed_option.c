@@ -84,7 +84,7 @@ description_kept(struct stage *st, int variant)
 	}
 }
 
-/* FILTER and THIRD_PARTY are never left out. 0, 1: refused; 2, 3: taken. */
+/* P-40: FILTER and THIRD_PARTY are never left out. 0, 1: refused; 2, 3: taken. */
 static bool
 processes(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
 {

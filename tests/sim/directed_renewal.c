@@ -101,8 +101,8 @@ interval(struct stage *st, int variant)
 }
 
 /*
- * P-50: PCP, 120 s, then silence. From variant 10 on the gateway is known to answer ANNOUNCE, so
- * that is what asks whether it is still there; before, the renewal itself has to.
+ * P-50, P-53: PCP, 120 s, then silence. From variant 10 on the gateway is known to answer ANNOUNCE,
+ * so that is what asks whether it is still there; before, the renewal itself has to.
  */
 static void
 windows(struct stage *st, int variant)
@@ -168,7 +168,7 @@ no_flood(struct stage *st, int variant)
 	}
 }
 
-/* S-17 */
+/* P-54, S-17 */
 static void
 lifetimes(struct stage *st, int variant)
 {
@@ -290,7 +290,7 @@ burst_in(const struct stage *st, mstime from, mstime to)
 	return false;
 }
 
-/* NAT-PMP's bursts at 1/2, 3/4 and 9/10; a probe just before may move them a little. */
+/* P-21: NAT-PMP's bursts at 1/2, 3/4 and 9/10; a probe just before may move them a little. */
 static void
 bursts(struct stage *st, int variant)
 {

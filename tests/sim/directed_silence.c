@@ -154,6 +154,7 @@ check_deletes(struct stage *st, mstime at, unsigned forwards, bool once)
 	}
 }
 
+/* P-11 */
 static void
 stop(struct stage *st, int variant)
 {

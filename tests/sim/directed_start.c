@@ -22,6 +22,7 @@ simple(struct stage *st, enum mapper m, uint32_t lifetime)
 	stage_forwards(st, 1, lifetime);
 }
 
+/* P-22, P-78 */
 static void
 other_port(struct stage *st, int variant)
 {
@@ -60,7 +61,7 @@ drop_first(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_req
 	return st->number[0]-- > 0;
 }
 
-/* Variant k: the first k + 1 requests are lost. */
+/* P-18. Variant k: the first k + 1 requests are lost. */
 static void
 retransmission(struct stage *st, int variant)
 {
@@ -93,7 +94,7 @@ all_refused(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_re
 	return true;
 }
 
-/* 0: both protocols, 1: PCP only, 2: NAT-PMP only; 3 … 5: the same with ICMP. */
+/* P-31. 0: both protocols, 1: PCP only, 2: NAT-PMP only; 3 … 5: the same with ICMP. */
 static void
 dead_gateway(struct stage *st, int variant)
 {
@@ -151,7 +152,7 @@ natpmp_series(struct stage *st, int variant)
 	EXPECT(st, is_silent(st), "the gateway is not called silent");
 }
 
-/* P-46 */
+/* P-45, P-46 */
 static void
 pcp_series(struct stage *st, int variant)
 {
@@ -177,7 +178,7 @@ pcp_series(struct stage *st, int variant)
 	EXPECT(st, st->n_sent > 200, "only %zu transmissions in 100 h", st->n_sent);
 }
 
-/* S-06 with every shape of the error */
+/* P-71, S-06 with every shape of the error */
 static void
 downgrade(struct stage *st, int variant)
 {
@@ -225,7 +226,7 @@ garble(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request
 	return true;
 }
 
-/* S-10 */
+/* P-20, S-10 */
 static void
 garbled(struct stage *st, int variant)
 {
@@ -244,7 +245,8 @@ garbled(struct stage *st, int variant)
 	    "not called garbled");
 }
 
-/* ---- S-16: results ---------------------------------------------------------------------- */
+/* ---- S-16, P-60, P-109: results
+ * ---------------------------------------------------------------------- */
 
 struct code {
 	uint8_t mapper; /* 0 PCP, 1 NAT-PMP */

@@ -161,6 +161,7 @@ teardown(void)
 			return; \
 	} while (0)
 
+/* P-91 */
 START_TEST(both_families)
 {
 	char text[NETADDR_STRLEN];

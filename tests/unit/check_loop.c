@@ -394,6 +394,7 @@ START_TEST(after_every_round)
 }
 END_TEST
 
+/* P-64: CLOCK_BOOTTIME */
 START_TEST(outside_of_a_round_now_is_now)
 {
 	mstime first = loop_now(loop), again_ms;

@@ -113,6 +113,7 @@ static const struct {
 	    "9f0cd9b94097fe4929918d2b8942b34439574261a35dc50163f06c67d4e48899" },
 };
 
+/* P-79: what nonces are made of */
 START_TEST(hash)
 {
 	struct secret_part parts[3];

@@ -192,6 +192,7 @@ teardown(void)
 	loop_free(loop);
 }
 
+/* P-41 */
 START_TEST(there_and_back)
 {
 	struct netaddr me = addr("127.0.0.1"), local;
@@ -258,7 +259,7 @@ START_TEST(ports_differ)
 }
 END_TEST
 
-/* Q-015, P-42: only the gateway's address and port are listened to. */
+/* Q-015, P-12, P-19, P-55: only the gateway's address and port are listened to. */
 START_TEST(others_are_not_heard)
 {
 	struct sockaddr_storage from;
