@@ -527,6 +527,12 @@ set_description(const struct value *v)
 		if (n == 0 || *p < ' ' || *p == 0x7f)
 			return bad_as_usual(v);
 	}
+	/* "" is a wish, too: no description at all. */
+	if (v->text[0] == '\0') {
+		free(v->s->more);
+		v->s->more = reader_strdup(v->r, "");
+		return v->s->more != NULL;
+	}
 	return set_text(v, &v->s->more);
 }
 

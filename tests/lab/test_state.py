@@ -195,6 +195,8 @@ def not_wanted_any_more_after_a_crash(t, mapper):
     daemon.start()
     daemon.wait_ready()
     t.until(lambda: len(gateway.table()) == 1, 16 + MARGIN, "the one that is not wanted to be released")
+    # The capture may come a moment after the gateway's table.
+    t.until(lambda: {d.inside for d in home.wire.requests(again, "delete")}, 4, "the delete to be seen")
     deleted = {d.inside for d in home.wire.requests(again, "delete")}
     expect(deleted == {8001}, "deleted: %s" % deleted)
     t.until(lambda: len(document(daemon)["mappings"]) == 1, 4, "it to be forgotten")

@@ -279,11 +279,13 @@ START_TEST(the_environment_is_expanded_outside_single_quotes)
 	    expect_good("settle = ${CHECK_CONF_SETTLE}\n"
 			"forward a { internal-port = 1 description = \"n ${CHECK_CONF_SETTLE}\" }\n"
 			"forward b { internal-port = 2 description = '${CHECK_CONF_SETTLE}' }\n"
+			"forward c { internal-port = 3 description = \"\" }\n"
 			"hook-timeout = ${CHECK_CONF_NOTHING:-9}\n");
 	ck_assert_uint_eq(conf->settle, 17);
 	ck_assert_uint_eq(conf->hook_timeout, 9);
 	ck_assert_str_eq(conf->forwards[0].description, "n 17");
 	ck_assert_str_eq(conf->forwards[1].description, "${CHECK_CONF_SETTLE}");
+	ck_assert_str_eq(conf->forwards[2].description, "");
 	conf_free(conf);
 	(void)unsetenv("CHECK_CONF_SETTLE");
 }
