@@ -131,11 +131,11 @@ enum mapping_state {
 	MAPPING_IDLE, /* on demand, nobody holds it */
 };
 
-/* Why something is not well. `mapper` and `result` make sense for REFUSED only. */
+/* Why something is not well. `result` makes sense for REFUSED only. */
 enum trouble {
 	TROUBLE_NONE,
 	TROUBLE_REFUSED,       /* the gateway said no: result is its code */
-	TROUBLE_SILENT,        /* no answer */
+	TROUBLE_SILENT,        /* no answer; `mapper`: what it spoke before, or NONE */
 	TROUBLE_UNREACHABLE,   /* ICMP: nothing listens on the gateway's port 5351 */
 	TROUBLE_HOST,          /* ICMP or ARP: the gateway itself cannot be reached */
 	TROUBLE_FIREWALL,      /* this host's firewall keeps our packets */

@@ -172,6 +172,17 @@ path_forget(struct path *p)
 	p->rtt_us = p->measured_us = -1;
 }
 
+/* One that has answered is not told to be switched on. */
+struct problem
+path_silence(const struct path *p)
+{
+	struct problem silence = { TROUBLE_SILENT, MAPPER_NONE, 0 };
+
+	if (p->answered)
+		silence.mapper = p->mapper;
+	return silence;
+}
+
 static bool
 falls_silent(const struct path *p)
 {
@@ -185,7 +196,7 @@ path_age(struct path *p, mstime now)
 {
 	if (falls_silent(p) && now - p->silent_since >= SILENCE) {
 		if (p->problem.trouble == TROUBLE_NONE)
-			p->problem.trouble = TROUBLE_SILENT;
+			p->problem = path_silence(p);
 		path_enter(p, now, GATEWAY_SILENT);
 	}
 	if (!path_wanted(p) && p->state != GATEWAY_ABSENT && p->state != GATEWAY_UNUSED) {

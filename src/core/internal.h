@@ -338,6 +338,8 @@ void path_recover(struct path *, mstime now);
 void path_reset_contact(struct path *, mstime now);
 /* Clears what the last contact taught, for a gateway that may be another one now. */
 void path_forget(struct path *);
+/* Why nothing is heard, in the form of a problem. */
+struct problem path_silence(const struct path *);
 /* States that pass with time, and when the next does. */
 void path_age(struct path *, mstime now);
 mstime path_age_next(const struct path *);

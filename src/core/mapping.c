@@ -88,7 +88,7 @@ mapping_unanswered(struct mapping *m, mstime now)
 	else
 		mapping_enter(m, now, m->state, now); /* its turn comes with the next probe */
 	if (m->problem.trouble == TROUBLE_NONE)
-		m->problem.trouble = TROUBLE_SILENT;
+		m->problem = path_silence(m->path);
 	ask_doubt(m);
 }
 
