@@ -36,6 +36,7 @@ failed=0
 job=""
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/portleased-test.XXXXXX") || exit 1
+chmod 755 "$scratch" # some tests run the programs as another user
 cleanup()
 {
 	trap '' HUP INT TERM

@@ -39,7 +39,9 @@ send_pcp_map(struct path *p, mstime now, struct mapping *m, uint32_t lifetime)
 		r.external = m->external;
 	if (f != NULL) {
 		r.prefer_failure = f->require && r.external_port != 0 && !p->indulgent;
-		r.description = p->plain ? NULL : f->description != NULL ? f->description : f->name;
+		/* Only one that was written: the forward's name, the default, is for mappers that
+		 * must have one, and an option is one more thing to stumble over (Q-179). */
+		r.description = p->plain ? NULL : f->description;
 		for (n = 0; n < f->n_remotes && n < sizeof(filters) / sizeof(filters[0]); n++)
 			filters[n] = (struct pcp_filter){ .prefix = f->remotes[n] };
 		r.filters = filters;

@@ -166,7 +166,7 @@ def errors_are_not_hammered(t, case):
     daemon = t.daemon(home, config(forward(8000, 18000), mappers="{%s}" % mapper))
     daemon.wait_event("failed", 3)
     t.elapse(45)
-    times = [d.time for d in home.wire.requests(kind="map")]
+    times = [d.time for d in home.wire.asked()]
     hard = code == "2"
     if hard:
         expect(len(times) == 1, "%d requests in 45 s after result %s" % (len(times), code))

@@ -52,7 +52,7 @@ def packet_budget(t, mapper):
     sent = home.wire.requests()
     expect(len(sent) <= limit, "%d datagrams, not %d at most" % (len(sent), limit))
     expect(not gateway.changes("expire"), "a lease ran out")
-    for key, requests in first_of(home.wire.requests(kind="map")).items():
+    for key, requests in first_of(home.wire.asked()).items():
         expect(len(requests) >= 5, "only %d requests for %s" % (len(requests), key))
         gaps = [b.time - a.time for a, b in zip(requests, requests[1:])]
         expect(min(gaps) >= 30 - 0.1, "%s was renewed after %.2f of 60 s" % (key, min(gaps)))

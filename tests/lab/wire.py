@@ -147,6 +147,19 @@ class Wire:
                 and (kind is None or d.kind == kind) and (to is None or d.target == to)
                 and (mapper is None or d.mapper == mapper)]
 
+    def asked(self, kind="map"):
+        """The requests without repetitions: those sent while the one before was unanswered."""
+        waiting, made = set(), []
+        for d in sorted(list(self.all), key=lambda d: d.time):
+            if d.kind != kind or 5351 not in (d.port, d.sport):
+                continue
+            if not d.out:
+                waiting.discard(d.key)
+            elif d.key not in waiting:
+                waiting.add(d.key)
+                made.append(d)
+        return made
+
     def replies(self, since=0.0, kind=None):
         return [d for d in list(self.all) if not d.out and d.sport == 5351 and d.time >= since
                 and (kind is None or d.kind == kind)]

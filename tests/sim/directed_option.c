@@ -49,10 +49,17 @@ description(struct stage *st, int variant)
 	(void)variant;
 	st->script = no_description;
 	pcp_only(st);
-	stage_forwards(st, 3, 3600);
+	for (uint16_t i = 0; i < 3; i++) {
+		struct forward_spec f = stage_spec((uint16_t)(5000 + i), PROTOCOL_TCP, 3600);
+		const char *names[] = { "f0", "f1", "f2" };
+
+		f.name = names[i];
+		f.description = "d0";
+		stage_want(st, &f);
+	}
 	EXPECT(st, stage_wait(st, 2000, stage_all_active), "not mapped in 2 s");
-	EXPECT(st, st->sent[0].q.described && !memcmp(st->sent[0].bytes + 60, "\x80\0\0\4f0  ", 8),
-	    "the name is not the description");
+	EXPECT(st, st->sent[0].q.described && !memcmp(st->sent[0].bytes + 60, "\x80\0\0\4d0  ", 8),
+	    "no description");
 	EXPECT(st, !st->sent[1].q.options && st->sent[1].at - st->sent[0].at < 50,
 	    "not asked again at once without it");
 	stage_run(st, 24 * HOUR);
