@@ -512,6 +512,7 @@ def test_probe_looks_at_the_daemon(home):
     same(home.ctl("reload")[0], 0, "reload")
     home.wait_state("nine", "active")
     bad(home, 1, ["udp port 9", "\"nine\""], "probe")
+    until(lambda: len(home.table()) == 1, "the forward before it to be released")
     same(mapping(home)["internal"], 9, "the daemon's mapping")
 
 
