@@ -90,9 +90,8 @@ age(struct engine *e, mstime now)
 		mapping_age(m, now);
 		path_age(p, now);
 		if (path_is_over(p)) {
-			e->io->path_done(e->ctx, p->number);
 			memory_keep(p);
-			path_free(p);
+			path_done(p);
 			e->unsaved = true;
 		}
 	}

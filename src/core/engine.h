@@ -238,10 +238,11 @@ struct engine_io {
 	void (*random)(void *ctx, void *bytes, size_t n); /* jitter */
 	/* Keyed hash: same key, same nonce, also after a restart. */
 	void (*nonce)(void *ctx, const struct nonce_key *, uint8_t out[12]);
+	/* Those from here on may be NULL: nobody wants to know. */
 	void (*event)(void *ctx, const struct engine_event *);
 	void (*save)(void *ctx);                     /* what engine_memory() tells has changed */
 	void (*path_done)(void *ctx, uint32_t path); /* nothing will be sent on it any more */
-	/* For the debug log; may be NULL. `what` is static text. */
+	/* For the debug log. `what` is static text. */
 	void (*trace)(void *ctx, const char *what, uint32_t path, uint32_t a, uint32_t b);
 };
 

@@ -320,6 +320,8 @@ portcontrol_is_hint(const struct path *, mstime now, uint16_t port, const void *
 struct gateway *gateway_find(const struct engine *, const char *name);
 struct path *path_find(const struct engine *, uint32_t number);
 void path_free(struct path *);
+/* The same, and tells that nothing will be sent on it any more. */
+void path_done(struct path *);
 bool path_allows(const struct path *, enum mapper);
 enum mapper path_preferred(const struct path *);
 unsigned dialect(enum mapper); /* 0 PCP, 1 NAT-PMP */

@@ -29,6 +29,16 @@ path_free(struct path *p)
 	free(p);
 }
 
+void
+path_done(struct path *p)
+{
+	const struct engine *e = p->engine;
+
+	if (e->io->path_done != NULL)
+		e->io->path_done(e->ctx, p->number);
+	path_free(p);
+}
+
 static struct path *
 path_new(struct engine *e, struct gateway *g, uint32_t number, const struct path_info *info)
 {
@@ -184,8 +194,7 @@ engine_gateway_remove(struct engine *e, mstime now, const char *name)
 		after = TAILQ_NEXT(p, next);
 		if (p->gateway != g)
 			continue;
-		e->io->path_done(e->ctx, p->number);
-		path_free(p);
+		path_done(p);
 	}
 	TAILQ_REMOVE(&e->gateways, g, next);
 	free(g->name);

@@ -180,7 +180,7 @@ publish(struct engine *e, mstime now)
 		else
 			publish_down(e, now, &f->units[i]);
 	}
-	if (e->unsaved)
+	if (e->unsaved && e->io->save != NULL)
 		e->io->save(e->ctx);
 	e->unsaved = false;
 }
@@ -220,6 +220,8 @@ tell_mapping(struct engine *e, mstime now, const struct mapping *m, enum engine_
 		.has_old = old != NULL,
 		.old_external_port = old_port };
 
+	if (e->io->event == NULL)
+		return;
 	mapping_status(m, now, &status);
 	if (kind == EVENT_RELEASED)
 		status.state = MAPPING_RELEASING;
@@ -234,6 +236,8 @@ tell_gateway(struct path *p, mstime now, enum engine_event_kind kind, const stru
 	struct gateway_status status;
 	struct engine_event event = { .kind = kind, .gateway = &status, .has_old = old != NULL };
 
+	if (p->engine->io->event == NULL)
+		return;
 	path_status(p, now, &status);
 	if (old != NULL)
 		event.old_external = *old;

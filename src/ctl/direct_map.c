@@ -60,32 +60,9 @@ io_nonce(void *ctx, const struct nonce_key *key, uint8_t out[12])
 	secret_nonce(m->direct->secret, key, out);
 }
 
-static void
-io_event(void *ctx, const struct engine_event *event)
-{
-	(void)ctx;
-	(void)event;
-}
-
-static void
-io_save(void *ctx)
-{
-	(void)ctx;
-}
-
-static void
-io_path_done(void *ctx, uint32_t path)
-{
-	(void)ctx;
-	(void)path;
-}
-
-static const struct engine_io engine_io = { .send = io_send,
-	.random = io_random,
-	.nonce = io_nonce,
-	.event = io_event,
-	.save = io_save,
-	.path_done = io_path_done };
+static const struct engine_io engine_io = {
+	.send = io_send, .random = io_random, .nonce = io_nonce
+};
 
 static void
 got_datagram(void *ctx, uint32_t path, const void *bytes, size_t n)
