@@ -7,7 +7,7 @@ set -eu
 build='autoconf automake gcc libc6-dev make pkg-config
 libconfuse-dev libevent-dev libjansson-dev libmnl-dev libsystemd-dev nettle-dev'
 test='check clang clang-format debootstrap systemd systemd-container
-curl iproute2 mandoc miniupnpd-nftables natpmpc nftables python3 socat tshark util-linux'
+curl iproute2 mandoc miniupnpd-nftables natpmpc nftables python3 socat tshark util-linux zsh'
 
 case ${1-} in
 build) wanted=$build ;;

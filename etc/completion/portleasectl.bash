@@ -35,7 +35,10 @@ _portleasectl()
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return
 		;;
-	--protocol) words='tcp udp both' ;;
+	--protocol)
+		words='tcp udp'
+		[ "$command" != hold ] || words="$words both"
+		;;
 	--family) words='ipv4 ipv6 both' ;;
 	--external-port) words='same any' ;;
 	--external-policy) words='prefer require' ;;

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 
+TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 PATIENCE = 20.0  # seconds for what takes a moment, on a busy machine
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|Assertion .* failed")
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "TZ": "UTC",

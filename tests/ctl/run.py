@@ -14,6 +14,7 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import test_commands  # noqa: E402
+import test_completion  # noqa: E402
 import test_direct  # noqa: E402
 import test_hold  # noqa: E402
 import test_metrics  # noqa: E402
@@ -24,7 +25,7 @@ LIMIT = 120  # seconds for one test
 
 
 def tests():
-    for module in (test_commands, test_direct, test_hold, test_metrics, test_socket):
+    for module in (test_commands, test_completion, test_direct, test_hold, test_metrics, test_socket):
         for name, function in vars(module).items():
             if name.startswith("test_") and callable(function):
                 yield name[5:].replace("_", "-"), function

@@ -9,11 +9,10 @@ import socket
 import time
 import subprocess
 
-from harness import ENVIRONMENT, PATIENCE, Varlink, check, same, until
+from harness import PATIENCE, TOP, Varlink, check, same, until
 
 WEB = "web internal-port=8080 external-port=80"
 RANGE = 'range internal-port="6000-6004" protocol=both'
-TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "info": ("_info",),
             "histogram": ("_bucket", "_sum", "_count")}
 LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\[\\"n])*)"(?:,(?=[a-z])|$)')
@@ -260,51 +259,3 @@ def test_metrics_dashboard(home):
     same(sorted(used - known.keys()), [], "metrics on the dashboard that do not exist")
     panels = [panel["id"] for panel in dashboard["panels"]]
     same(len(set(panels)), len(panels), "numbers of panels")
-
-
-def words_of_help(home):
-    text = home.ctl("--help")[1]
-    commands = re.findall(r"^  ([a-z-]+) ", text[text.index("commands:"):], re.MULTILINE)
-    check(len(commands) >= 7, "commands of --help: %r" % commands)
-    return commands
-
-
-def test_completion(home):
-    commands = words_of_help(home)
-    folder = os.path.join(TOP, "etc", "completion")
-    with open(os.path.join(folder, "_portleasectl")) as f:
-        zsh = f.read()
-    listed = re.search(r"commands=\(\n(.*?)\n\t\)", zsh, re.DOTALL).group(1)
-    same(re.findall(r"""^\t\t['"]([a-z-]+):""", listed, re.MULTILINE), commands, "zsh's commands")
-    home.up(WEB, RANGE)
-    home.wait_state("web", "active")
-    os.symlink(home.options.portleasectl, home.path("portleasectl"))
-
-    def complete(*line):
-        script = 'PATH=%s:$PATH; . %s; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); ' \
-            '_portleasectl; printf "%%s\\n" "${COMPREPLY[@]}"' \
-            % (home.folder, os.path.join(folder, "portleasectl.bash"))
-        done = subprocess.run(["bash", "-c", script, "bash", "portleasectl"] + list(line),
-                              capture_output=True, text=True, timeout=PATIENCE, env=ENVIRONMENT,
-                              check=False)
-        same(done.stderr, "", "errors of bash")
-        return done.stdout.split()
-
-    offered = complete("")
-    same([word for word in offered if not word.startswith("-")], commands, "bash's commands")
-    for option in offered:
-        check(not option.startswith("-") or option in home.ctl("--help")[1] or option == "-c",
-              "%s is no option" % option)
-    same(complete("st"), ["status"], "st")
-    same(complete("-c", home.socket, "wait", "w"), ["web"], "wait w")
-    same(complete("-c", home.socket, "status", ""), ["--watch", "--json", "range", "web"], "status")
-    same(complete("hold", "--protocol", ""), ["tcp", "udp", "both"], "--protocol")
-    # Whatever is offered after a command is taken by it.
-    for command in commands:
-        for option in complete("-c", "/nonexistent", command, "--"):
-            if option == "--":
-                continue
-            # Too many arguments, or no daemon: it never comes to act.
-            status, _, errors = home.ctl("-c", "/nonexistent", command, option, *"111111")
-            check(status in (2, 3) and "option" not in errors,
-                  "%s %s: %s" % (command, option, errors))

@@ -7,11 +7,10 @@ import resource
 import socket
 import stat
 
-from harness import Failure, Varlink, check, same, until
+from harness import TOP, Failure, Varlink, check, same, until
 
 WEB = "web internal-port=8080 external-port=80"
 SERVICE = "org.varlink.service."
-TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 
 
 def test_introspection(home):
