@@ -61,8 +61,9 @@ def enter_namespace():
 def collect(names):
     import test_consumers
     import test_daemon
+    import test_rules
     tests = []
-    for module in (test_daemon, test_consumers):
+    for module in (test_daemon, test_rules, test_consumers):
         for name, function in vars(module).items():
             label = module.__name__[5:] + "." + name[5:].replace("_", "-")
             if name.startswith("test_") and callable(function) and \
