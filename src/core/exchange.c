@@ -494,6 +494,7 @@ void
 path_work(struct path *p, mstime now, bool answered)
 {
 	struct exchange *x = &p->exchange;
+	mstime pace = p->engine->pace;
 
 	/* Bounded: every round sends, or ends something. */
 	for (unsigned round = 0; round < 100 && p->present && path_wanted(p); round++) {
@@ -531,6 +532,9 @@ path_work(struct path *p, mstime now, bool answered)
 		else if (!next_job(p, now, &job))
 			return;
 		start(p, now, &job, burst);
+		/* What an answer released is no burst, and is not held against what comes next. */
+		if (answered)
+			p->engine->pace = pace;
 		return;
 	}
 }

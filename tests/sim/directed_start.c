@@ -355,6 +355,23 @@ no_address(struct stage *st, int variant)
 		    "0.0.0.0 was published");
 }
 
+/* What was answered is no burst: after 150 forwards, one more waits for nothing. */
+static void
+late_comer(struct stage *st, int variant)
+{
+	struct forward_spec f = stage_spec(80, PROTOCOL_TCP, 3600);
+
+	stage_only(st, protocol(variant));
+	stage_start(st);
+	stage_path_up(st);
+	stage_forwards(st, 150, 3600);
+	EXPECT(st, stage_wait(st, MINUTE, stage_all_active), "not mapped in a minute");
+	stage_run(st, MSTIME_SECOND);
+	stage_want(st, &f);
+	EXPECT(st, stage_wait(st, MSTIME_SECOND, stage_all_active),
+	    "one more is not mapped in a second");
+}
+
 const struct directed directed_start[] = {
 	{ "S-03 another port than asked", other_port, 2 },
 	{ "S-04 retransmission", retransmission, 8 },
@@ -366,5 +383,6 @@ const struct directed directed_start[] = {
 	{ "S-10 garbled ports", garbled, 1 },
 	{ "S-16 results", results, 3 * (int)CODES },
 	{ "S-19 no address", no_address, 6 },
+	{ "one after many", late_comer, 2 },
 	{ NULL, NULL, 0 },
 };
