@@ -321,6 +321,29 @@ ask_stays(struct mapping *m)
 		plan(m, MOVE_NOT, 0);
 }
 
+/*
+ * miniupnpd 2.3.1 forgets whose a pinhole is when it renews it, and then answers NOT_AUTHORIZED to
+ * whoever deletes it; but it takes another lifetime, and gives the least that it gives: two minutes
+ * (RFC 6887 section 11.4: a later request may shorten a mapping).
+ */
+bool
+ask_shorter(struct mapping *ghost, mstime now, const struct answer *a)
+{
+	const struct mapping *m;
+
+	if (ghost->path->family != FAMILY_IPV6 || ghost->shortens || ghost->external_port == 0 ||
+	    a->mapper != MAPPER_PCP || a->result != PCP_NOT_AUTHORIZED)
+		return false;
+	TAILQ_FOREACH(m, &ghost->path->mappings, of_path)
+	if (m->unit != NULL && m->protocol == ghost->protocol &&
+	    m->internal_port == ghost->internal_port)
+		return false; /* it is to be made anew at once */
+	ghost->shortens = true;
+	ghost->tries = 0;
+	mapping_enter(ghost, now, MAPPING_RELEASING, now);
+	return true;
+}
+
 static void
 move_shown(struct mapping *m, mstime now, uint16_t port)
 {

@@ -43,6 +43,7 @@ struct mapping {
 	bool described : 1; /* the last PCP request had a DESCRIPTION … */
 	bool insisted : 1;  /* … and a PREFER_FAILURE */
 	bool doubted : 1;   /* the gateway has revoked it, unasked; is it so? */
+	bool shortens : 1;  /* a ghost that cannot be deleted: the shortest lifetime is asked for */
 	uint8_t move : 2;   /* what for: enum move */
 	uint8_t moves : 2;  /* made to get one port for both protocols */
 	uint8_t tries;      /* unanswered transmissions */
@@ -300,6 +301,8 @@ void ask_unblocked(const struct mapping *ghost, mstime now);
 void ask_event(struct path *, mstime now);
 void ask_reborn(struct mapping *, mstime now);
 void ask_stays(struct mapping *);
+/* A ghost whose delete is refused: true if something else is sent that ends it. */
+bool ask_shorter(struct mapping *ghost, mstime now, const struct answer *);
 void ask_age(struct mapping *, mstime now);
 mstime ask_next(const struct mapping *);
 /* Is it not told yet because the other protocol may still change its port? */

@@ -307,7 +307,8 @@ bool
 mapping_expects(const struct mapping *m, const struct answer *a)
 {
 	return m->state != MAPPING_RELEASING ||
-	    (m->tries > 0 && (a->result != 0 || a->lifetime == 0 || a->external_port == 0));
+	    (m->tries > 0 &&
+		(m->shortens || a->result != 0 || a->lifetime == 0 || a->external_port == 0));
 }
 
 static bool
@@ -336,7 +337,7 @@ mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 	const struct problem wrong_port = { TROUBLE_OTHER_PORT, a->mapper, 0 };
 
 	if (m->state == MAPPING_RELEASING) {
-		if (!mapping_expects(m, a))
+		if (!mapping_expects(m, a) || ask_shorter(m, now, a))
 			return;
 		if (a->result == 0)
 			ask_unblocked(m, now);
@@ -402,7 +403,7 @@ ghost_new(const struct mapping *m, mstime now, mstime due)
 	if (internal != NULL)
 		g->internal = *internal;
 	ghost->unit = NULL;
-	ghost->suspect = false;
+	ghost->suspect = ghost->shortens = false;
 	ghost->move = MOVE_NOT;
 	ghost->tries = 0;
 	TAILQ_INSERT_TAIL(&m->path->mappings, ghost, of_path);

@@ -56,7 +56,8 @@ send_pcp_map(struct path *p, mstime now, struct mapping *m, uint32_t lifetime)
 int
 portcontrol_send_map(struct path *p, mstime now, struct mapping *m, enum mapper mapper)
 {
-	uint32_t lifetime = m->state == MAPPING_RELEASING ? 0 : m->unit->forward->lifetime;
+	uint32_t lifetime =
+	    m->state == MAPPING_RELEASING ? m->shortens : m->unit->forward->lifetime;
 	uint8_t bytes[NATPMP_MAX_REQUEST];
 	size_t n;
 

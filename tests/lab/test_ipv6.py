@@ -78,10 +78,14 @@ def opens_and_closes_a_pinhole(t):
 
 @test()
 def a_renewal_keeps_the_pinhole(t):
-    """No word of its end: miniupnpd 2.3.1 does not delete a pinhole that was renewed (NOT_AUTHORIZED)."""
+    """miniupnpd 2.3.1 does not delete a pinhole that was renewed (NOT_AUTHORIZED): it is shortened."""
     home, daemon, told = opened(t)
     daemon.renew()
     daemon.wait_event("renewed", 3 + MARGIN)
     expect(daemon.published("web") == told, "a renewal changed what is published")
     expect(reaches(home), "a renewal closed the pinhole")
     expect(not daemon.events("changed", "lost", "failed"), "more was told than the renewal")
+    status, _ = daemon.stop()
+    expect(status == 0, "exit status %s after SIGTERM" % status)
+    lifetimes = [q.lifetime for q in home.wire.requests() if q.kind in ("map", "delete")]
+    expect(lifetimes[-2:] == [0, 1], "lifetimes asked for: %s" % lifetimes)

@@ -9,8 +9,9 @@
 #define NAT66 "2a00:1450:0:1::7"
 #define PINHOLE_LIFE 600
 
-enum manner { NORMAL, ECHO_ZERO, TRANSLATES, NEVER_RENEWS, MANNERS };
-enum { UNTIL, EPOCH };
+enum manner { NORMAL, ECHO_ZERO, TRANSLATES, NEVER_RENEWS, FORGETS_OWNER, MANNERS };
+enum { UNTIL, EPOCH, ORPHAN };
+#define SHORTEST 120
 
 /* A router with room for one pinhole. */
 static bool
@@ -19,6 +20,7 @@ router(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request
 	uint32_t epoch = (uint32_t)((st->now - st->begin) / 1000 + st->number[EPOCH]);
 	struct netaddr external = stage_address(st->variant == TRANSLATES ? NAT66 : LOCAL6);
 	bool live = st->number[UNTIL] > st->now;
+	uint32_t life = q->lifetime < SHORTEST ? SHORTEST : PINHOLE_LIFE;
 	uint16_t port = q->external;
 	uint8_t o[STAGE_PACKET], result = 0;
 
@@ -26,19 +28,22 @@ router(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request
 		stage_reply(st, 1, o, gw_put_announce(o, epoch));
 		return true;
 	}
-	if (q->lifetime == 0)
+	if (q->lifetime == 0 && st->number[ORPHAN] && live)
+		result = 2;
+	else if (q->lifetime == 0)
 		st->number[UNTIL] = 0;
 	else if (live && st->variant == NEVER_RENEWS)
 		result = 8;
 	else
-		st->number[UNTIL] = (long)(st->now + PINHOLE_LIFE * MSTIME_SECOND);
+		st->number[UNTIL] = (long)(st->now + life * MSTIME_SECOND);
+	st->number[ORPHAN] = st->variant == FORGETS_OWNER && live;
 	if (st->variant == ECHO_ZERO && live)
 		port = 0;
 	if (st->variant == TRANSLATES && q->lifetime)
 		port = 7777;
 	n = gw_put_pcp_map(o, bytes, n, result,
-	    result            ? 30
-		: q->lifetime ? PINHOLE_LIFE
+	    result == 8       ? 30
+		: q->lifetime ? life
 			      : 0,
 	    epoch, q->lifetime ? port : 0, 0);
 	if (result == 0 && q->lifetime)
@@ -145,6 +150,42 @@ never_renews(struct stage *st, int variant)
 	check_requests(st);
 }
 
+/* miniupnpd 2.3.1: once renewed, a pinhole is nobody's and cannot be deleted, only shortened. 1: a
+ * new one takes its place. */
+static void
+orphan(struct stage *st, int variant)
+{
+	const struct sent *s;
+	mstime at;
+
+	st->variant = FORGETS_OWNER;
+	begin(st, EXTERNAL_SAME);
+	stage_run(st, HOUR);
+	EXPECT(st, stage_all_active(st), "not active");
+	at = st->now;
+	if (variant == 1) {
+		struct forward_spec f = stage_spec(5000, PROTOCOL_TCP, 3600);
+
+		f.ipv4 = false;
+		f.ipv6 = true;
+		f.external = EXTERNAL_FIXED;
+		f.external_port = 5001;
+		stage_want(st, &f);
+		EXPECT(st, stage_wait(st, 2000, stage_all_active), "not mapped in 2 s");
+		EXPECT(st, stage_count(st, MAP_REQUEST, 5000, at, st->now) == 1,
+		    "shortened though it is wanted");
+		return;
+	}
+	engine_release_all(st->engine, st->now);
+	stage_run(st, 3 * MSTIME_SECOND);
+	EXPECT(st, engine_drained(st->engine), "not drained");
+	EXPECT(st, stage_count(st, DELETE_REQUEST, 5000, at, st->now) == 1, "not deleted once");
+	s = stage_nth(st, MAP_REQUEST, 5000, at, 0);
+	EXPECT(st, s && s->q.lifetime == 1 && s->q.external == 5000, "not shortened");
+	EXPECT(st, stage_count(st, MAP_REQUEST, 5000, at, st->now) == 1, "shortened twice");
+	EXPECT(st, st->number[UNTIL] <= at + (SHORTEST + 1) * MSTIME_SECOND, "open for long");
+}
+
 /* P-94, P-95, Q-106. 0: from the router's address, 1: from another link-local one, 2: from another
  * host, 3: on another interface; odd epochs say that it has restarted. */
 static void
@@ -200,6 +241,7 @@ no_natpmp(struct stage *st, int variant)
 const struct directed directed_ipv6[] = {
 	{ "P-33 Q-054 pinholes, NAT66", pinhole, 6 },
 	{ "Q-094 a pinhole that cannot be renewed", never_renews, 1 },
+	{ "miniupnpd 2.3.1: a pinhole that cannot be deleted", orphan, 2 },
 	{ "Q-106 announcements from a link-local address", announced, 4 },
 	{ "no NAT-PMP over IPv6", no_natpmp, 1 },
 	{ NULL, NULL, 0 },
