@@ -33,7 +33,7 @@ top=$(cd "$(dirname "$0")" && pwd) || exit 1
 cd "$top" || exit 1
 passed=0
 failed=0
-job=""
+job="" soak=""
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/portleased-test.XXXXXX") || exit 1
 chmod 755 "$scratch" # some tests run the programs as another user
@@ -41,7 +41,9 @@ cleanup()
 {
 	trap '' HUP INT TERM
 	# timeout(1) hands the signal on to all that it started.
-	[ -z "$job" ] || { kill "$job" 2>/dev/null && wait "$job"; }
+	for pid in $job $soak; do
+		kill "$pid" 2>/dev/null && wait "$pid"
+	done
 	if [ -n "$keep" ]; then
 		echo "Builds and logs: $scratch"
 	else
@@ -52,17 +54,31 @@ cleanup()
 trap cleanup EXIT
 trap 'exit 130' HUP INT TERM
 
-# run SECONDS LOG COMMAND…: with a time limit, output to LOG; the command's status.
-run()
+# begin SECONDS LOG COMMAND…: in the background, with a time limit, output to LOG; $! is its pid
+begin()
 {
 	local seconds=$1 log=$2
 	shift 2
 	timeout -k 20 "$seconds" "$@" >"$log" 2>&1 </dev/null &
+}
+
+# end PID SECONDS LOG: waits for it; its status
+end()
+{
+	wait "$1"
+	local status=$?
+	[ "$status" -ne 124 ] || echo "Stopped: more than $2 s" >>"$3"
+	return "$status"
+}
+
+# run SECONDS LOG COMMAND…: both; the command's status
+run()
+{
+	begin "$@"
 	job=$!
-	wait "$job"
+	end "$job" "$1" "$2"
 	local status=$?
 	job=
-	[ "$status" -ne 124 ] || echo "Stopped: more than $seconds s" >>"$log"
 	return "$status"
 }
 
@@ -187,80 +203,73 @@ run 600 "$scratch/clang.log" bash -c 'build clang CC=clang --enable-werror &&
 status=$?
 count 'clang, no warning' "$status" $((status == 0)) $((status != 0)) "$scratch/clang.log"
 
-# lab LOG BUILD ARGUMENTS…: adds to $good and $bad; $status is not 0 when the lab did not end well
-lab()
+# totals LOG: what again.sh said last, into $good and $bad, and of which tests it said something
+totals()
 {
-	local log=$1 build=$2 g='' b=''
-	shift 2
-	run 900 "$log" python3 -B "$scratch/src/tests/lab/run.py" "$@" \
-		--portleased "$scratch/$build/portleased" --fakegw "$scratch/$build/tests/gateway/fakegw" ||
-		status=1
-	read -r g b < <(sed -n 's/^lab: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$log" | tail -n 1)
-	[ -n "$g" ] || status=1
-	good=$((good + ${g:-0})) bad=$((bad + ${b:-0}))
+	good='' bad=''
+	read -r good bad < <(sed -n 's/^[a-z]*: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$1" |
+		tail -n 1)
+	good=${good:-0} bad=${bad:-0}
+	sed -n 's/^again /     /p' "$1"
 }
 
-status=0 good=0 bad=0
-lab "$scratch/lab.log" gcc ${fast:+--fast}
+# lab LOG BUILD ARGUMENTS…
+lab()
+{
+	local log=$1 build=$2
+	shift 2
+	run 900 "$log" "$scratch/src/tests/again.sh" 5 python3 -B "$scratch/src/tests/lab/run.py" "$@" \
+		--portleased "$scratch/$build/portleased" --fakegw "$scratch/$build/tests/gateway/fakegw"
+}
+
+lab "$scratch/lab.log" gcc --capture "$scratch/lab.pcap" ${fast:+--fast}
+status=$?
+totals "$scratch/lab.log"
+sum_good=$good sum_bad=$bad
 # What cannot be measured with sanitizers is measured without.
 while read -r name; do
-	lab "$scratch/lab-plain.log" clang --only "$name"
+	lab "$scratch/lab-plain.log" clang --exactly "$name" || status=1
+	totals "$scratch/lab-plain.log"
+	sum_good=$((sum_good + good)) sum_bad=$((sum_bad + bad))
 	cat "$scratch/lab-plain.log" >>"$scratch/lab.log"
-	sed -i "s#^skip $name: a sanitizer build\$#(see below) $name#" "$scratch/lab.log"
 done < <(sed -n 's/^skip \([^:]*\): a sanitizer build$/\1/p' "$scratch/lab.log")
-# On a busy machine a test of times may fail that is well alone: a few are repeated, and it is said.
-mapfile -t again < <(sed -n 's/^FAIL \([^:]*\):.*/\1/p' "$scratch/lab.log" | sort -u)
-if [ "${#again[@]}" -gt 0 ] && [ "${#again[@]}" -le 5 ]; then
-	for name in "${again[@]}"; do
-		plain=gcc
-		grep -q "^(see below) $name\$" "$scratch/lab.log" && plain=clang
-		if run 400 "$scratch/again.log" python3 -B "$scratch/src/tests/lab/run.py" --only "$name" \
-			--portleased "$scratch/$plain/portleased" \
-			--fakegw "$scratch/$plain/tests/gateway/fakegw" &&
-			grep -qx "lab: 1 passed, 0 failed" "$scratch/again.log"; then
-			echo "     failed in the crowd, passed alone: $name"
-			good=$((good + 1)) bad=$((bad - 1))
-			sed -i "s#^FAIL $name:#(alone it passes) $name:#" "$scratch/lab.log"
-		fi
-	done
-	[ "$bad" -gt 0 ] || status=0
+grep '^skip ' "$scratch/lab.log" | grep -v ': a sanitizer build$' >"$scratch/lab-bad.log"
+sum_bad=$((sum_bad + $(wc -l <"$scratch/lab-bad.log"))) # nothing may be skipped here
+grep -q '^capture: well-formed' "$scratch/lab.log" || {
+	echo "FAIL capture: tshark did not judge the packets" >>"$scratch/lab-bad.log"
+	status=1
+}
+grep -E -A 12 '^(FAIL|again) ' "$scratch/lab.log" >>"$scratch/lab-bad.log"
+count 'lab, network namespaces' "$status" "$sum_good" "$sum_bad" "$scratch/lab-bad.log"
+
+# The soak mostly waits, so the next two suites run beside it.
+if [ -z "$fast" ]; then
+	begin 400 "$scratch/soak.log" python3 -B "$scratch/src/tests/lab/soak.py" --seconds 120 \
+		--portleased "$scratch/clang/portleased" --fakegw "$scratch/gcc/tests/gateway/fakegw"
+	soak=$!
 fi
-if grep -q '^skip ' "$scratch/lab.log"; then
-	bad=$((bad + $(grep -c '^skip ' "$scratch/lab.log"))) # nothing may be skipped here
-fi
-grep -E -A 12 '^(FAIL|skip) ' "$scratch/lab.log" >"$scratch/lab-bad.log"
-count 'lab, network namespaces' "$status" "$good" "$bad" "$scratch/lab-bad.log"
 
 # suite NAME: a Python suite that drives the real programs and closes with "NAME: N passed, N failed"
 suite()
 {
-	local name=$1 title=$2 log="$scratch/$1.log" g='' b=''
+	local name=$1 title=$2 log="$scratch/$1.log"
 	shift 2
-	run 600 "$log" python3 -B "$scratch/src/tests/$name/run.py" \
+	run 600 "$log" "$scratch/src/tests/again.sh" 3 python3 -B "$scratch/src/tests/$name/run.py" \
 		--portleased "$scratch/gcc/portleased" "$@" \
 		--fakegw "$scratch/gcc/tests/gateway/fakegw"
 	status=$?
-	read -r g b < <(sed -n "s/^$name: \([0-9]*\) passed, \([0-9]*\) failed\$/\1 \2/p" "$log" | tail -n 1)
-	mapfile -t again < <(sed -n 's/^FAIL \([a-z0-9-]*\)$/\1/p' "$log" | sort -u)
-	if [ "${#again[@]}" -gt 0 ] && [ "${#again[@]}" -le 3 ] &&
-		run 300 "$scratch/again.log" python3 -B "$scratch/src/tests/$name/run.py" \
-			--portleased "$scratch/gcc/portleased" "$@" \
-			--fakegw "$scratch/gcc/tests/gateway/fakegw" "${again[@]}"; then
-		echo "     failed in the crowd, passed alone: ${again[*]}"
-		g=$((${g:-0} + ${#again[@]})) b=$((${b:-0} - ${#again[@]}))
-		[ "$b" -gt 0 ] || status=0
-	fi
-	grep -E -A 12 '^(FAIL|not ok)' "$log" >"$log.bad"
+	totals "$log"
+	grep -E -A 12 '^(FAIL|again|not ok)' "$log" >"$log.bad"
 	[ -s "$log.bad" ] || tail -n 20 "$log" >"$log.bad"
-	count "$title" "$status" "${g:-0}" "${b:-0}" "$log.bad"
+	count "$title" "$status" "$good" "$bad" "$log.bad"
 }
 suite ctl 'portleasectl, control socket' --portleasectl "$scratch/gcc/portleasectl"
 suite hooks 'hooks, env files, consumers'
 
 if [ -z "$fast" ]; then
-	run 400 "$scratch/soak.log" python3 -B "$scratch/src/tests/lab/soak.py" --seconds 120 \
-		--portleased "$scratch/clang/portleased" --fakegw "$scratch/gcc/tests/gateway/fakegw"
+	end "$soak" 400 "$scratch/soak.log"
 	status=$?
+	soak=
 	count 'soak, 120 s' "$status" $((status == 0)) $((status != 0)) "$scratch/soak.log"
 
 	run 900 "$scratch/mutants.log" sh "$scratch/src/tests/mutants/run.sh" "$scratch/src"

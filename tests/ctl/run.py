@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """portleasectl and the control socket, from outside.
-usage: run.py --portleased FILE --portleasectl FILE --fakegw FILE [NAME…]
+usage: run.py --portleased FILE --portleasectl FILE --fakegw FILE [--exactly NAME] [NAME…]
 Ends with "ctl: N passed, N failed"."""
 
 import argparse
@@ -40,7 +40,8 @@ def main():
     parser.add_argument("--portleased", required=True)
     parser.add_argument("--portleasectl", required=True)
     parser.add_argument("--fakegw", required=True)
-    parser.add_argument("names", nargs="*")
+    parser.add_argument("--exactly", action="append", default=[], dest="names")
+    parser.add_argument("names", nargs="*", action="extend")
     options = parser.parse_args()
     for name in ("portleased", "portleasectl", "fakegw"):
         setattr(options, name, os.path.abspath(getattr(options, name)))

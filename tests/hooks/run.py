@@ -4,7 +4,8 @@
 ready-made hooks with the programs they are for. Needs root: packages that are missing are installed,
 and everything runs in a network namespace of its own.
 
-usage: run.py [--portleased FILE] [--fakegw FILE] [NAME…]      NAME: only tests with that in their names
+usage: run.py [--portleased FILE] [--fakegw FILE] [--exactly NAME] [NAME…]
+NAME: only tests with that in their names.
 Ends with "hooks: N passed, N failed".
 """
 
@@ -58,7 +59,7 @@ def enter_namespace():
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
-def collect(names):
+def collect(names, exactly):
     import test_consumers
     import test_daemon
     import test_rules
@@ -67,7 +68,8 @@ def collect(names):
         for name, function in vars(module).items():
             label = module.__name__[5:] + "." + name[5:].replace("_", "-")
             if name.startswith("test_") and callable(function) and \
-                    (not names or any(part in label for part in names)):
+                    (not names or any(part in label for part in names)) and \
+                    exactly in (None, label):
                 tests.append((label, function))
     return tests
 
@@ -95,6 +97,7 @@ def main():
     parser.add_argument("--portleased", default=os.path.join(BUILD, "portleased"))
     parser.add_argument("--fakegw", default=os.path.join(BUILD, "tests/gateway/fakegw"))
     parser.add_argument("--hooks", default=os.path.join(TOP, "etc/hooks"))
+    parser.add_argument("--exactly", metavar="NAME")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     for name in ("portleased", "fakegw", "hooks"):
@@ -103,7 +106,8 @@ def main():
         sys.exit("the tests of hooks need root, for a network namespace and for packages")
     install()
     enter_namespace()
-    results = [run_one(options, label, function) for label, function in collect(options.names)]
+    results = [run_one(options, label, function) for label, function in
+               collect(options.names, options.exactly)]
     print("hooks: %d passed, %d failed" % (results.count(True), results.count(False)))
     return 0 if results and all(results) else 1
 

@@ -63,6 +63,10 @@ class Case:
         for daemon in self.daemons:
             daemon.finish()
 
+    def sent(self):
+        """For a Capture: all that the hosts under test have sent."""
+        return [pair for home in self.homes for wire in home.wires for pair in wire.sent()]
+
     def evidence(self):
         """For a failure: the ends of the logs and the last datagrams."""
         parts = []

@@ -40,6 +40,7 @@ class Home:
         if route:
             self.route(self.gw)
         self.wire = Wire(self.lan, "eth0")
+        self.wires = [self.wire]  # all that lan sends on
 
     def plug(self, space, name, address):
         self.ports += 1

@@ -50,9 +50,9 @@ def expect(condition, text):
         raise Failure(text)
 
 
-def run(*argv, text=None, check=True):
+def run(*argv, text=None, check=True, limit=30):
     """Runs a short command to its end and returns its standard output."""
-    done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=limit)
     if check and done.returncode:
         raise Failure("%s: %s" % (" ".join(argv), (done.stderr or done.stdout).strip()[:300]))
     return done.stdout

@@ -19,6 +19,7 @@ import tempfile
 import threading
 import traceback
 
+import capture
 import case
 import lab
 
@@ -85,11 +86,23 @@ class Runner:
                 reason = str(problem) if expected else traceback.format_exc().strip()
                 self.report.tell("FAIL", test.name, reason, made.evidence())
         finally:
+            if self.options.capture:
+                self.options.capture.add(test.name, made.sent())
             made.lab.close()
             with self.lock:
                 self.labs.discard(made.lab)
         if self.options.times:
             print("   %5.1f s %s" % (lab.now() - begin, test.name), flush=True)
+
+    def judge(self):
+        """The capture of the whole run is one more test, unless there is nothing wrong with it."""
+        told, wrong = self.options.capture.check()
+        if not self.options.capture.count and self.report.total > 1:
+            wrong.append("nothing was captured")
+        if wrong:
+            self.report.tell("FAIL", "capture", wrong[0], "\n".join("  " + line for line in wrong[1:20]))
+        elif told:
+            print("capture: well-formed, says tshark: " + told, flush=True)
 
     def start(self):
         for thread in self.threads:
@@ -130,10 +143,13 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fast", action="store_true", help="leave the slow tests out")
     parser.add_argument("--only", metavar="PATTERN", help="tests whose name has this in it")
+    parser.add_argument("--exactly", metavar="NAME", help="this test")
     parser.add_argument("--portleased", metavar="PATH", default="src/daemon/portleased")
     parser.add_argument("--fakegw", metavar="PATH", default="tests/gateway/fakegw")
     parser.add_argument("--jobs", type=int, default=4, help="short tests at a time (4)")
     parser.add_argument("--list", action="store_true", help="print the names of the tests")
+    parser.add_argument("--capture", metavar="FILE", help="keep all packets that were sent to gateways "
+                        "in a pcap file, and have tshark look for malformed ones")
     parser.add_argument("--times", action="store_true", help="print how long each took")
     options = parser.parse_args()
     options.long = os.environ.get("LAB_LONG") == "1"
@@ -145,7 +161,8 @@ def chosen(options):
         importlib.import_module(os.path.basename(path)[:-3])
     pattern = options.only
     return [test for test in case.TESTS
-            if (not pattern or pattern in test.name or fnmatch.fnmatch(test.name, pattern))
+            if options.exactly in (None, test.name)
+            and (not pattern or pattern in test.name or fnmatch.fnmatch(test.name, pattern))
             and not (options.fast and test.slow)]
 
 
@@ -169,9 +186,13 @@ def main():
     try:
         options.portleased = usable_by_anyone(options.portleased, options.base)
         options.fakegw = usable_by_anyone(options.fakegw, options.base)
+        if options.capture:
+            options.capture = capture.Capture(options.capture)
         runner = Runner(options, tests)
         runner.start()
         runner.wait()
+        if options.capture and not lab.stopping.is_set():
+            runner.judge()
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)

@@ -1,20 +1,16 @@
 # SPDX-License-Identifier: ISC
 """Another implementation's reading of every packet: Wireshark's dissectors."""
 
-import shutil
 import signal
 
+from capture import Capture
 from case import test
 from daemon import config, forward
-from lab import Skipped, expect, run
-
-BAD = "_ws.malformed || _ws.expert.severity >= 6291456"  # warnings and errors
+from lab import expect
 
 
 @test(seconds=15, each=["nat-pmp", "pcp"])
 def no_packet_is_malformed(t, mapper):
-    if not shutil.which("tshark"):
-        raise Skipped("tshark is not installed")
     home = t.home()
     gateway = t.miniupnpd(home)
     sections = [forward(8000, 18000, "both"), forward("8100-8109", "18100-18109", name="range")]
@@ -28,16 +24,18 @@ def no_packet_is_malformed(t, mapper):
     gateway.wait_rules([("tcp", 18055), ("udp", 18055)], 5)
     daemon.stop()
 
-    path = t.lab.path("capture.pcap")
-    home.wire.write_pcap(path)
-    home.wire.paused = True
-    protocol = {"nat-pmp": "nat-pmp", "pcp": "portcontrol"}[mapper]
-    kinds = {d.kind for d in home.wire.requests()}
+    sent = home.wire.requests()
+    kinds = {d.kind for d in sent}
     query = {"nat-pmp": "address", "pcp": "announce"}[mapper]
     expect(kinds == {"map", "delete", query}, "the capture has only %s" % sorted(kinds))
-    seen = run("tshark", "-n", "-r", path, "-Y", protocol + " && udp.dstport == 5351", "-T",
-               "fields", "-e", "frame.number").split()
-    sent = home.wire.requests()
-    expect(len(seen) == len(sent), "tshark knows %d of %d packets" % (len(seen), len(sent)))
-    bad = run("tshark", "-n", "-r", path, "-Y", BAD)
-    expect(not bad, "tshark finds fault with: " + bad)
+    capture = Capture(t.lab.path("capture.pcap"))
+    capture.add("all", [(d.time, d.frame) for d in sent])
+    # A packet of which an octet is missing: what finds no fault with it would find none at all.
+    if mapper == "pcp":
+        capture.add("planted", [(d.time, d.frame[:-8]) for d in sent[-1:]])
+        _, wrong = capture.check()
+        expect(len(wrong) == 1 and "planted" in wrong[0], "found wrong: %s" % wrong)
+    else:
+        told, wrong = capture.check()
+        expect(told == "%d nat-pmp, 0 portcontrol" % len(sent), told)
+        expect(not wrong, "found wrong: %s" % wrong)

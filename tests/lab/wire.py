@@ -167,15 +167,9 @@ class Wire:
     def tail(self, n=12):
         return "\n".join("    " + str(d) for d in list(self.all)[-n:])
 
-    def write_pcap(self, path):
-        offset = time.time() - now()
-        with open(path, "wb") as f:
-            f.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1))
-            for d in list(self.all):
-                stamp = d.time + offset
-                f.write(struct.pack("<IIII", int(stamp), int(stamp % 1 * 1e6), len(d.frame),
-                                    len(d.frame)))
-                f.write(d.frame)
+    def sent(self):
+        """For a Capture: what this host has sent."""
+        return [(d.time, d.frame) for d in list(self.all) if d.out]
 
     def close(self):
         self.namespace.lab.pump.forget(self.socket)
