@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: ISC
 """hold: forwards that live as long as somebody wants them."""
 
+import json
+import os
+import re
 import signal
 import socket
+import time
 
-from harness import PATIENCE, Varlink, check, same, until
+from harness import PATIENCE, Failure, Varlink, check, same, until
 
 WEB = "web internal-port=8080 external-port=80"
 GAME = "game protocol=udp internal-port=7777 on-demand=yes"
@@ -224,3 +228,150 @@ def test_hold_outlives_a_restart(home):
     open(home.path("end"), "w").close()
     same(process.wait(PATIENCE), 0, "exit status")
     home.wait_state("game", "idle")
+
+
+def made(home, internal):
+    """How often the gateway has made a mapping of that port, and deleted one."""
+    changes = [json.loads(line) for line in home.log("gateway.log").splitlines()
+               if '"event":"table"' in line]
+    return [sum(1 for c in changes if c["change"] == change and c["mapping"]["internal"] == internal)
+            for change in ("add", "delete")]
+
+
+def crash(home, *ports_known):
+    def saved():
+        try:
+            with open(home.path("state", "state.json")) as f:
+                return {str(port) for port in ports_known} <= set(re.findall(r"\d+", f.read()))
+        except FileNotFoundError:
+            return False
+
+    until(saved, "these ports in the state file")
+    home.daemon.kill()
+    home.daemon.wait()
+
+
+LOOP = "echo up; while [ ! -e '%s' ]; do sleep 0.05; done; exit 9"
+
+
+def test_hold_is_taken_up_after_a_crash(home):
+    """A forward of the config, and an ad-hoc one: the gateway sees nothing but renewals."""
+    home.up(GAME)
+    loop = ["--", "sh", "-c", LOOP % home.path("end")]
+    holders = [home.ctl_start("hold", "game", *loop),
+               home.ctl_start("hold", "--internal-port", "9000", "--gateway", "g", *loop)]
+    for holder in holders:
+        same(holder.stdout.readline(), "up\n", "start")
+    crash(home, 7777, 9000)
+    home.start()
+    until(lambda: [m["state"] for m in home.rows()] == ["active"] * 2, "both to be held again")
+    same(ports(home), [7777, 9000], "at the gateway")
+    time.sleep(0.5)
+    for port in (7777, 9000):
+        same(made(home, port), [1, 0], "mappings of %d made and deleted" % port)
+    open(home.path("end"), "w").close()
+    for holder in holders:
+        _, err = holder.communicate(timeout=PATIENCE)
+        same(holder.returncode, 9, "exit status")
+        check(len(err.splitlines()) == 1 and "holding again" in err, err)
+    until(lambda: ports(home) == [], "release")
+
+
+def test_hold_is_kept_for_ten_seconds(home):
+    """A holder that does not come back after a restart of the daemon loses its mapping then."""
+    home.up(GAME)
+    holder = home.ctl_start("hold", "game")
+    same(holder.stdout.readline(), "203.0.113.7:7777\n", "held")
+    holder.send_signal(signal.SIGSTOP)
+    home.stop(signal.SIGQUIT)
+    begun = time.monotonic()
+    home.start()
+    time.sleep(5)
+    same(ports(home), [7777], "kept")
+    same(home.rows("game")[0]["state"], "idle", "held by nobody")
+    until(lambda: ports(home) == [], "release", 30)
+    check(time.monotonic() - begun > 9, "released after %.1f s" % (time.monotonic() - begun))
+    # It comes late, and is mapped again all the same.
+    holder.send_signal(signal.SIGCONT)
+    home.wait_state("game", "active")
+    same(ports(home), [7777], "held again")
+    holder.terminate()
+    same(holder.wait(PATIENCE), 0, "exit status")
+
+
+def test_hold_outlives_a_stop(home):
+    """What the daemon releases at its end is mapped anew when it is back; the program goes on."""
+    home.up(GAME)
+    holder = home.ctl_start("hold", "game", "--", "sh", "-c", LOOP % home.path("end"))
+    same(holder.stdout.readline(), "up\n", "start")
+    home.stop()
+    same(ports(home), [], "released")
+    time.sleep(1.5)  # it asks every second
+    same(holder.poll(), None, "the holder ended")
+    home.start()
+    home.wait_state("game", "active")
+    open(home.path("end"), "w").close()
+    same(holder.wait(PATIENCE), 9, "exit status")
+
+
+def test_hold_is_ended_before_its_time(home):
+    """By a signal while nothing is mapped yet: 128+n, and no program was started."""
+    home.write(GAME)
+    home.gateway(silence="on")
+    home.start()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        process = home.ctl_start("hold", "game", "--", "touch", home.path("started"))
+        until(lambda: home.rows("game")[0]["state"] != "idle", "hold")
+        process.send_signal(number)
+        same(process.wait(PATIENCE), 128 + number, "exit status")
+        home.wait_state("game", "idle")
+    check(not os.path.exists(home.path("started")), "the program was started")
+
+
+def test_hold_is_not_ready_before_it_is_mapped(home):
+    home.write(GAME)
+    home.gateway(silence="on")
+    home.start()
+    path = home.path("notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(path)
+        notify.settimeout(1)
+        process = home.ctl_start("hold", "game", environment={"NOTIFY_SOCKET": path})
+        until(lambda: home.rows("game")[0]["state"] != "idle", "hold")
+        try:
+            raise Failure("systemd was told %r" % notify.recv(4096))
+        except socket.timeout:
+            pass
+        home.tell("set", "silence", "off")
+        notify.settimeout(PATIENCE)
+        check("READY=1" in notify.recv(4096).decode(), "READY=1")
+        home.wait_state("game", "active")
+    process.terminate()
+    same(process.wait(PATIENCE), 0, "exit status")
+
+
+def test_hold_by_members_of_the_control_group(home):
+    """By a supplementary group, which only SO_PEERGROUPS tells."""
+    home.up(GAME, settings="control-group = daemon")
+    same(home.ctl("hold", "game", "--", "sh", "-c", "id -u; exit 3", user=(65534, 65534, [1])),
+         (3, "65534\n", ""), "a member")
+    same(home.ctl("hold", "--internal-port", "9000", "--gateway", "g", "--", "true",
+                  user=(65534, 65534, [2, 1])), (0, "", ""), "a member, ad hoc")
+    status, _, err = home.ctl("hold", "game", "--", "true", user=(65534, 65534, [2]))
+    same(status, 125, "a member of another group")
+    check("not permitted" in err and len(err.splitlines()) == 1, err)
+
+
+test_hold_by_members_of_the_control_group.needs_root = True
+
+
+def test_hold_among_too_many_clients(home):
+    home.up(GAME)
+    clients = [Varlink(home.socket) for _ in range(8)]
+    for v in clients:
+        v.call("org.varlink.service.GetInfo")
+    status, out, err = home.ctl("hold", "game", "--", "true")
+    same((status, out), (125, ""), "the ninth")
+    check("too many clients" in err and len(err.splitlines()) == 1, err)
+    for v in clients:
+        v.close()

@@ -68,7 +68,7 @@ class FakeGateway:
         return [r for r in self.records if r.get("t", 0.0) >= since]
 
     def changes(self, change, since=0.0):
-        """What happened to mappings: create, renew, expire, delete."""
+        """What happened to mappings: add, move, renew, expire, delete."""
         return [r for r in self.log(since) if r.get("event") == "table" and r["change"] == change]
 
     def count(self, since=0.0, **wanted):

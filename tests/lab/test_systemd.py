@@ -192,7 +192,7 @@ def restarted(t, home, gateway, machine, how, seconds):
             "the new daemon to ask for its mappings")
     until_status(t, machine, ALL)
     expect(not home.wire.requests(asked, "delete"), "mappings were deleted")
-    expect(not gateway.changes("create", asked), "mappings were made anew")
+    expect(not gateway.changes("add", asked), "mappings were made anew")
     after = gateway.table()
     same = [[(one["internal"], one["external"], one["nonce"]) for one in table]
             for table in (before, after)]
