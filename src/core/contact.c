@@ -45,7 +45,8 @@ head(struct path *p, enum mapper mapper)
 	struct mapping *m;
 
 	TAILQ_FOREACH(m, &p->mappings, of_path)
-	if (m->unit != NULL && m->state == MAPPING_REQUESTING && ask_possible(m, mapper))
+	if (m->unit != NULL && m->state == MAPPING_REQUESTING && ask_possible(m, mapper) &&
+	    !rival_leaves(m))
 		return m;
 	return NULL;
 }

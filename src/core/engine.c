@@ -84,6 +84,7 @@ age(struct engine *e, mstime now)
 	struct path *p, *after;
 	struct mapping *m;
 
+	rival_age(e, now);
 	for (p = TAILQ_FIRST(&e->paths); p != NULL; p = after) {
 		after = TAILQ_NEXT(p, next);
 		TAILQ_FOREACH(m, &p->mappings, of_path)
@@ -191,7 +192,7 @@ engine_renew(struct engine *e, mstime now, const char *name)
 			continue;
 		TAILQ_FOREACH(m, &p->mappings, of_path)
 		{
-			if (m->unit == NULL ||
+			if (m->unit == NULL || m->unit->blocked ||
 			    (name != NULL && strcmp(name, m->unit->forward->name) != 0))
 				continue;
 			n++;

@@ -157,6 +157,7 @@ struct problem {
 /* One sentence without a full stop for people: what, and what to do. Static text
  * or, for numbers without a name, text in `room`. NULL for TROUBLE_NONE. */
 const char *problem_text(const struct problem *, char *room, size_t n);
+#define PROBLEM_ROOM 320
 
 struct gateway_status {
 	const char *name; /* borrowed until the next engine input */
@@ -177,6 +178,10 @@ struct gateway_status {
 	uint64_t sent;    /* requests */
 	struct problem problem;
 };
+
+struct mapping_status;
+/* The same for a mapping: a forward that stands in its way is named. */
+const char *mapping_problem_text(const struct mapping_status *, char *room, size_t n);
 
 struct mapping_status {
 	const char *forward; /* borrowed until the next engine input */
@@ -203,6 +208,7 @@ struct mapping_status {
 	uint32_t renewals;
 	uint32_t changes; /* of external address or port */
 	struct problem problem;
+	const char *rival, *rival_gateway; /* TROUBLE_DUPLICATE: who has the port; may be NULL */
 };
 
 enum engine_event_kind {

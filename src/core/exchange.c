@@ -544,7 +544,7 @@ queue_next(const struct path *p)
 {
 	const struct mapping *m;
 	mstime t, questions;
-	bool ghosts = false;
+	bool ghosts = rival_is_leaving(p);
 
 	if (p->outage)
 		return p->not_before;

@@ -176,10 +176,13 @@ unit_detach(struct engine *e, mstime now, struct unit *u, mstime due)
 		m->tries = 0;
 		m->suspect = m->doubted = false;
 		m->asked_pcp = m->asked_natpmp = false;
+		if (u->blocked)
+			m->problem = (struct problem){ .trouble = TROUBLE_NONE };
 		mapping_enter(m, now, MAPPING_WAITING, MSTIME_NEVER);
 	}
 	p->gateway->left[p->family] = p->address;
 	u->path = NULL;
+	u->blocked = false;
 	e->unsaved = true;
 }
 
@@ -211,6 +214,18 @@ adopt(struct mapping *m, mstime now, struct mapping *ghost)
 	m->asked_natpmp = ghost->asked_natpmp;
 	mapping_enter(m, now, MAPPING_ACTIVE, m->expires - (mstime)m->lifetime * MSTIME_SECOND / 2);
 	ghost_free(ghost);
+}
+
+/* A lease that is only waiting for its end has the port that is wanted now. */
+static void
+clear_way(const struct mapping *m, mstime now)
+{
+	struct mapping *ghost;
+
+	TAILQ_FOREACH(ghost, &m->path->mappings, of_path)
+	if (ghost->unit == NULL && ghost->due > now && ghost->protocol == m->protocol &&
+	    m->wish != 0 && ghost->external_port == m->wish)
+		mapping_enter(ghost, now, MAPPING_RELEASING, now);
 }
 
 void
@@ -247,8 +262,10 @@ unit_attach(struct engine *e, mstime now, struct unit *u, struct path *p)
 		if (m->external_port == 0)
 			m->external_port = memory_port(e, m);
 		ask_arrives(m, now);
+		clear_way(m, now);
 		mapping_enter(m, now, MAPPING_REQUESTING, now);
 	}
+	rival_meet(u, now);
 	if (p->state == GATEWAY_UNUSED)
 		path_reset_contact(p, now);
 }
@@ -339,18 +356,19 @@ attach_all(struct engine *e, mstime now, struct forward *f)
 	}
 }
 
-/* The units that go on keep what the world was told of them. */
+/* The units that go on keep what the world was told of them, and are still shown while they move to
+ * another port or gateway: it hears of one change. */
 static void
 inherit_told(struct engine *e, mstime now, struct forward *f, struct forward *old)
 {
 	for (unsigned i = 0; i < old->n_units; i++) {
 		struct unit *was = &old->units[i], *u = NULL;
 
-		for (unsigned k = 0; k < f->n_units && u == NULL; k++)
+		for (unsigned k = 0; k < f->n_units && u == NULL && forward_wanted(f); k++)
 			if (f->units[k].family == was->family &&
 			    f->units[k].protocol == was->protocol)
 				u = &f->units[k];
-		if (u == NULL || f->count != old->count) {
+		if (u == NULL) {
 			if (was->told_up)
 				tell_mapping(e, now, &was->mappings[0], EVENT_RELEASED, old->count,
 				    &was->told_external, was->mappings[0].told_port);
@@ -358,7 +376,8 @@ inherit_told(struct engine *e, mstime now, struct forward *f, struct forward *ol
 		}
 		u->told_up = was->told_up;
 		u->told_external = was->told_external;
-		for (unsigned k = 0; k < f->count; k++)
+		u->held_until = was->told_up ? now + HAND_OVER : 0;
+		for (unsigned k = 0; k < f->count && k < old->count; k++)
 			u->mappings[k].told_port = was->mappings[k].told_port;
 	}
 }

@@ -80,7 +80,12 @@ path_preferred(const struct path *p)
 bool
 path_wanted(const struct path *p)
 {
-	return !TAILQ_EMPTY(&p->mappings);
+	const struct mapping *m;
+
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->unit == NULL || !m->unit->blocked)
+		return true;
+	return false;
 }
 
 bool

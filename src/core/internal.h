@@ -89,7 +89,8 @@ struct unit {
 	enum family family : 8;
 	uint8_t protocol;
 	bool told_up : 1, told_failed : 1;
-	bool pairs : 1; /* may still move to its partner's port */
+	bool pairs : 1;   /* may still move to its partner's port */
+	bool blocked : 1; /* another forward has its port on this box: nothing is asked for it */
 	uint8_t told_trouble;
 	uint16_t told_result;
 	struct netaddr told_external;
@@ -369,6 +370,18 @@ void contact_work(struct path *, mstime now);
 mstime contact_next(const struct path *);
 /* ICMP port unreachable came back. */
 void contact_refused(struct path *, mstime now);
+
+/* rival.c */
+/* The mapping of another config gateway that has the same port on the same box; NULL: none. */
+const struct mapping *rival_of(const struct mapping *, mstime now);
+/* One that had it is still to be deleted there. */
+bool rival_leaves(const struct mapping *);
+/* May that be so for any mapping of this path? */
+bool rival_is_leaving(const struct path *);
+/* The unit, without a lease, has come to its path: is the port still to be had? */
+void rival_meet(struct unit *, mstime now);
+/* Who was blocked takes over when nobody has the port any more. */
+void rival_age(struct engine *, mstime now);
 
 /* publish.c */
 void publish(struct engine *, mstime now);

@@ -161,7 +161,7 @@ mapping_blocked(const struct mapping *m)
 	if (ghost->unit == NULL && ghost->protocol == m->protocol &&
 	    ghost->internal_port == m->internal_port)
 		return true;
-	return false;
+	return rival_leaves(m);
 }
 
 void

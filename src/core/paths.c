@@ -79,9 +79,11 @@ revive(struct path *p, mstime now)
 	if (p->answered)
 		p->check_due = now;
 	TAILQ_FOREACH(m, &p->mappings, of_path)
-	{
-		if (m->state == MAPPING_REQUESTING || m->state == MAPPING_FAILED)
-			mapping_enter(m, now, MAPPING_REQUESTING, now);
+	if (m->unit != NULL && !m->unit->blocked &&
+	    (m->state == MAPPING_REQUESTING || m->state == MAPPING_FAILED)) {
+		mapping_enter(m, now, MAPPING_REQUESTING, now);
+		if (m == m->unit->mappings)
+			rival_meet(m->unit, now);
 	}
 	ask_event(p, now);
 	path_enter(p, now, GATEWAY_PROBING);

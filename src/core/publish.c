@@ -123,24 +123,30 @@ publish_up(struct engine *e, mstime now, struct unit *u)
 	}
 }
 
+static struct mapping *
+first_failed(struct unit *u, mstime now)
+{
+	for (unsigned i = 0; i < u->forward->count; i++)
+		if (mapping_view(&u->mappings[i], now) == MAPPING_FAILED)
+			return &u->mappings[i];
+	return NULL;
+}
+
 static void
 publish_down(struct engine *e, mstime now, struct unit *u)
 {
-	struct mapping *first = &u->mappings[0], *failed = NULL;
+	struct mapping *first = &u->mappings[0], *failed = first_failed(u, now);
 
 	if (u->told_up) {
 		uint16_t old_port = first->told_port;
 
-		if (now < u->held_until)
+		if (now < u->held_until && failed == NULL)
 			return;
 		u->told_up = false;
 		tell_mapping(
 		    e, now, first, EVENT_LOST, u->forward->count, &u->told_external, old_port);
 	}
 	u->held_until = 0;
-	for (unsigned i = 0; i < u->forward->count && failed == NULL; i++)
-		if (mapping_view(&u->mappings[i], now) == MAPPING_FAILED)
-			failed = &u->mappings[i];
 	if (failed == NULL)
 		return;
 	if (u->told_failed && u->told_trouble == failed->problem.trouble &&

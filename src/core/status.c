@@ -79,6 +79,12 @@ mapping_status(const struct mapping *m, mstime now, struct mapping_status *out)
 	}
 	if (out->state == MAPPING_FAILED)
 		out->retries = m->due;
+	if (m->unit->blocked) {
+		const struct mapping *rival = rival_of(m, now);
+
+		out->rival = rival != NULL ? rival->unit->forward->name : NULL;
+		out->rival_gateway = rival != NULL ? rival->path->gateway->name : NULL;
+	}
 	if (leased && out->state == MAPPING_FAILED) {
 		out->problem = (struct problem){ TROUBLE_NO_ADDRESS, MAPPER_NATPMP, 0 };
 		out->retries = m->path->address_due;
@@ -216,8 +222,10 @@ check_mapping(const struct mapping *m, mstime now)
 		return "a mapping is not where its unit is";
 	if ((m->path == NULL) != (m->state == MAPPING_WAITING))
 		return "waiting does not fit the path";
-	if (m->state == MAPPING_FAILED && m->due == MSTIME_NEVER)
+	if (m->state == MAPPING_FAILED && m->due == MSTIME_NEVER && !m->unit->blocked)
 		return "failed for ever";
+	if (m->unit->blocked && (m->state != MAPPING_FAILED || mapping_leased(m, now)))
+		return "blocked, but not failed";
 	if (m->state == MAPPING_REQUESTING && m->due == MSTIME_NEVER && !m->path->engine->stopping)
 		return "requesting without a deadline";
 	if (m->state == MAPPING_ACTIVE && m->expires == 0)

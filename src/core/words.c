@@ -187,7 +187,19 @@ problem_text(const struct problem *p, char *room, size_t n)
 	case TROUBLE_UNSUPPORTED:
 		return "the gateway speaks none of the mappers allowed";
 	case TROUBLE_DUPLICATE:
-		return "another forward has this port";
+		return "another forward has this port on the same gateway";
 	}
 	return NULL;
+}
+
+const char *
+mapping_problem_text(const struct mapping_status *m, char *room, size_t n)
+{
+	if (m->problem.trouble != TROUBLE_DUPLICATE || m->rival == NULL)
+		return problem_text(&m->problem, room, n);
+	snprintf(room, n,
+	    "forward %s of gateway %s, which is the same box as gateway %s, has this port already: "
+	    "choose another external-port, or remove one of the two",
+	    m->rival, m->rival_gateway, m->gateway);
+	return room;
 }

@@ -32,11 +32,12 @@ static void
 report_failed(const struct engine_event *event, const char *inside)
 {
 	const struct mapping_status *m = event->mapping;
-	char room[128];
-	const char *why = problem_text(&m->problem, room, sizeof(room));
+	char room[PROBLEM_ROOM];
+	const char *why = mapping_problem_text(m, room, sizeof(room));
 
-	log_warning("%s: %s %s is not mapped: %s; trying again later", m->forward,
-	    protocol_name(m->protocol), inside, why != NULL ? why : "no reason given");
+	log_warning("%s: %s %s is not mapped: %s%s", m->forward, protocol_name(m->protocol), inside,
+	    why != NULL ? why : "no reason given",
+	    m->retries != MSTIME_NEVER ? "; trying again later" : "");
 }
 
 static void

@@ -31,14 +31,6 @@ status_address(bool known, const struct netaddr *a)
 	return known ? json_string(netaddr_print(a, room)) : json_null();
 }
 
-static json_t *
-problem(const struct problem *p)
-{
-	char room[128];
-
-	return text(problem_text(p, room, sizeof(room)));
-}
-
 /* What is left of a lease is rounded down and a wait is rounded up: neither promises too much. */
 static json_t *
 seconds_left(mstime at, mstime now)
@@ -57,6 +49,7 @@ json_t *
 status_gateway(const struct gateway_status *g)
 {
 	const char *class = netaddr_class_name(netaddr_classify(&g->external));
+	char room[PROBLEM_ROOM];
 
 	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o}",
 	    "name", g->name, "family", family_name(g->family), "address",
@@ -68,12 +61,14 @@ status_gateway(const struct gateway_status *g)
 	    text(g->has_external ? class : NULL), "epoch", number(g->has_epoch, g->epoch), "rtt_ms",
 	    g->rtt_us >= 0 ? json_real(g->rtt_us / 1000.0) : json_null(), "reboots_seen",
 	    (json_int_t)g->reboots, "requests_sent", (json_int_t)g->sent, "last_error",
-	    problem(&g->problem));
+	    text(problem_text(&g->problem, room, sizeof(room))));
 }
 
 json_t *
 status_mapping(const struct mapping_status *m, mstime now, unsigned ports)
 {
+	char room[PROBLEM_ROOM];
+
 	return json_pack("{s:s, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:I, s:s, s:o, s:o, s:o, s:o, "
 			 "s:o, s:o, s:I, s:I, s:o}",
 	    "forward", m->forward, "gateway", m->gateway, "mapper", text(mapper_name(m->mapper)),
@@ -87,7 +82,8 @@ status_mapping(const struct mapping_status *m, mstime now, unsigned ports)
 	    "expires_in", seconds_left(m->has_lease ? m->expires : MSTIME_NEVER, now), "renews_in",
 	    seconds_until(m->has_lease ? m->renews : MSTIME_NEVER, now), "retries_in",
 	    seconds_until(m->retries, now), "renewals", (json_int_t)m->renewals, "changes",
-	    (json_int_t)m->changes, "last_error", problem(&m->problem));
+	    (json_int_t)m->changes, "last_error",
+	    text(mapping_problem_text(m, room, sizeof(room))));
 }
 
 /* ---- rows ----------------------------------------------------------------------------------- */

@@ -251,6 +251,57 @@ def test_reload(stage):
     common.none_more()
 
 
+def test_reload_moves(stage):
+    """Another external port, another internal one, another gateway: one change each."""
+    diary = Diary(stage)
+    stage.gateway()
+    text = config(diary)
+    stage.start(text)
+    diary.next("mapped")
+    until(lambda: diary.ends() == 1, "the hook's end")
+    text = text.replace("external-port = 4000", "external-port = 4001")
+    stage.reload(text)
+    run = diary.next("changed")
+    same("the old port", run["PORTLEASE_OLD_EXTERNAL_PORT"], "4000")
+    same("the new port", run["PORTLEASE_EXTERNAL_PORT"], "4001")
+    until(lambda: diary.ends() == 2, "the hook's end")
+    stage.reload(text.replace("8080", "8090"))
+    run = diary.next("changed")
+    same("the new inside", run["PORTLEASE_INTERNAL_PORT"], "8090")
+    same("the port", run["PORTLEASE_EXTERNAL_PORT"], "4001")
+    until(lambda: diary.ends() == 3, "the hook's end")
+    stage.reload(TWIN + text.replace("8080", "8091").replace("= g\n", "= twin\n"))
+    run = diary.next("changed")
+    same("the gateway", run["PORTLEASE_GATEWAY"], "twin")
+    same("the port", run["PORTLEASE_EXTERNAL_PORT"], "4001")
+    until(lambda: diary.ends() == 4, "the hook's end")
+    diary.none_more()
+
+
+TWIN = 'gateway twin { address = "%s"\n interface = lo }\n' % GATEWAY
+SECOND = "forward second { internal-port = 8081\n external-port = 4000\n gateway = twin }\n"
+
+
+def test_one_box_by_two_names(stage):
+    """The second forward is told whose the port is, and takes it over."""
+    diary = Diary(stage)
+    stage.gateway()
+    stage.start(TWIN + config(diary) + SECOND)
+    runs = {run["PORTLEASE_FORWARD"]: run for run in (diary.next(), diary.next())}
+    same("web", runs["web"]["PORTLEASE_EVENT"], "mapped")
+    same("the second", runs["second"]["PORTLEASE_EVENT"], "failed")
+    stage.daemon.wait_line("^second: .* is not mapped: forward web of gateway g, which is the same "
+                           "box as gateway twin, has this port already: ")
+    same("the gateway's table", stage.table_changes("add"), 1)
+    until(lambda: diary.ends() == 2, "the hooks' ends")
+    stage.reload(TWIN + "on-change = %s\n" % diary.on_change() + SECOND)
+    runs = {run["PORTLEASE_FORWARD"]: run for run in (diary.next(), diary.next())}
+    same("web", runs["web"]["PORTLEASE_EVENT"], "released")
+    same("the second", runs["second"]["PORTLEASE_EVENT"], "mapped")
+    same("its port", runs["second"]["PORTLEASE_EXTERNAL_PORT"], "4000")
+    diary.none_more()
+
+
 def test_env_file(stage):
     diary = Diary(stage)
     os.makedirs(stage.path("run", "forwards"))

@@ -58,6 +58,7 @@ post(struct stage *st, mstime at, const void *bytes, size_t n)
 	memset(p, 0, offsetof(struct parcel, bytes));
 	p->at = at;
 	p->seq = st->seq++;
+	p->path = st->answering ? st->answering : st->path;
 	p->n = n < STAGE_PACKET ? n : STAGE_PACKET;
 	memcpy(p->bytes, bytes, p->n);
 	return p;
@@ -67,13 +68,14 @@ static int
 io_send(void *ctx, uint32_t path, const void *bytes, size_t n)
 {
 	struct stage *st = ctx;
+	struct parcel *p;
 	struct sent *s;
 	const char *bad;
 
-	(void)path;
 	st->sent = room_for(st->sent, st->n_sent, &st->sent_room, sizeof *s);
 	s = &st->sent[st->n_sent++];
 	s->at = st->now;
+	s->path = path;
 	s->n = n < STAGE_PACKET ? n : STAGE_PACKET;
 	memcpy(s->bytes, bytes, s->n);
 	bad = st->ipv6 ? gw_parse6(bytes, n, &s->q) : gw_parse(bytes, n, &s->q);
@@ -83,7 +85,9 @@ io_send(void *ctx, uint32_t path, const void *bytes, size_t n)
 	tell(st, st->send_error ? "send fails" : "send", bytes, n);
 	if (st->send_error)
 		return st->send_error;
-	post(st, st->now + 1, bytes, n)->kind = PARCEL_REQUEST;
+	p = post(st, st->now + 1, bytes, n);
+	p->kind = PARCEL_REQUEST;
+	p->path = path;
 	return 0;
 }
 
@@ -121,6 +125,7 @@ io_event(void *ctx, const struct engine_event *e)
 	if (e->mapping) {
 		x->internal = e->mapping->internal_port;
 		x->external = e->mapping->external_port;
+		x->old = e->old_external_port;
 		x->has_external = e->mapping->has_external;
 		x->address = gw_ipv4(&e->mapping->external);
 		x->problem = e->mapping->problem;
@@ -319,33 +324,41 @@ stage_announce(struct stage *st, mstime after, uint32_t source, const uint8_t *b
 }
 
 static void
-arrive(struct stage *st, const struct parcel *p)
+answer(struct stage *st, const struct parcel *p)
 {
-	struct netaddr source = gw_netaddr(p->source);
 	uint8_t out[GW_PACKET_MAX];
 	struct gw_outcome o;
 	struct gw_request q;
 	size_t n;
 
+	if (st->mute || (st->ipv6 ? gw_parse6(p->bytes, p->n, &q) : gw_parse(p->bytes, p->n, &q)))
+		return;
+	if ((st->script && st->script(st, p->bytes, p->n, &q)) || st->ipv6)
+		return;
+	n = gw_answer(&st->box, st->now, st->local, p->bytes, p->n, out, &o);
+	if (n)
+		stage_reply(st, 1, out, n);
+}
+
+static void
+arrive(struct stage *st, const struct parcel *p)
+{
+	struct netaddr source = gw_netaddr(p->source);
+
 	switch (p->kind) {
 	case PARCEL_REQUEST:
-		if (st->mute ||
-		    (st->ipv6 ? gw_parse6(p->bytes, p->n, &q) : gw_parse(p->bytes, p->n, &q)))
-			return;
-		if ((st->script && st->script(st, p->bytes, p->n, &q)) || st->ipv6)
-			return;
-		n = gw_answer(&st->box, st->now, st->local, p->bytes, p->n, out, &o);
-		if (n)
-			stage_reply(st, 1, out, n);
+		st->answering = p->path;
+		answer(st, p);
+		st->answering = 0;
 		return;
 	case PARCEL_REPLY:
 		tell(st, "receive", p->bytes, p->n);
 		st->heard = st->now;
-		engine_datagram(st->engine, st->now, st->path, p->bytes, p->n);
+		engine_datagram(st->engine, st->now, p->path, p->bytes, p->n);
 		break;
 	case PARCEL_ICMP:
 		tell(st, "icmp", "", 0);
-		engine_unreachable(st->engine, st->now, st->path, UNREACHABLE_REFUSED);
+		engine_unreachable(st->engine, st->now, p->path, UNREACHABLE_REFUSED);
 		break;
 	case PARCEL_ANNOUNCEMENT:
 		tell(st, "announcement", p->bytes, p->n);

@@ -21,6 +21,7 @@
 
 struct sent {
 	mstime at;
+	uint32_t path;
 	struct gw_request q;
 	uint8_t bytes[STAGE_PACKET];
 	size_t n;
@@ -29,7 +30,7 @@ struct sent {
 struct noted {
 	mstime at;
 	enum engine_event_kind kind;
-	uint16_t internal, external; /* ports, of mapping events */
+	uint16_t internal, external, old; /* ports, of mapping events */
 	bool has_external;
 	uint32_t address;
 	struct problem problem;
@@ -40,6 +41,7 @@ struct parcel {
 	uint64_t seq;
 	enum { PARCEL_REQUEST, PARCEL_REPLY, PARCEL_ICMP, PARCEL_ANNOUNCEMENT } kind;
 	uint32_t source;
+	uint32_t path;
 	uint16_t port;
 	size_t n;
 	uint8_t bytes[STAGE_PACKET];
@@ -51,6 +53,7 @@ struct stage {
 	struct gateway_spec gateway;
 	struct gw_box box;
 	uint32_t path, local; /* the current one; LOCAL */
+	uint32_t answering;   /* the path of the request that is being answered; 0: none */
 	bool ipv6;            /* the script has to answer */
 	struct rng rng;
 	mstime now, begin;

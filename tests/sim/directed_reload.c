@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: ISC */
+#include "directed.h"
+#include "stage.h"
+
+/* A forward is another one after a reload: what the world hears of it. */
+
+static void
+begin(struct stage *st, struct forward_spec *web)
+{
+	struct gateway_spec lan = st->gateway;
+
+	*web = stage_spec(5000, PROTOCOL_TCP, 3600);
+	web->external = EXTERNAL_FIXED;
+	web->external_port = 80;
+	lan.name = "lan";
+	stage_start(st);
+	if (engine_gateway(st->engine, st->now, &lan))
+		stage_fail(st, "engine_gateway failed");
+	stage_want(st, web);
+	stage_path_up(st);
+	if (!stage_wait(st, 2000, stage_all_active))
+		stage_fail(st, "not mapped in 2 s");
+	stage_run(st, MINUTE);
+}
+
+static void
+lan_up(struct stage *st)
+{
+	struct path_info info = { .gateway = "lan",
+		.family = FAMILY_IPV4,
+		.ifindex = 3,
+		.interface = "eth1",
+		.address = gw_netaddr(GATEWAY + 256),
+		.local = gw_netaddr(LOCAL),
+		.on_link = true };
+
+	if (engine_path_up(st->engine, st->now, 100, &info))
+		stage_fail(st, "engine_path_up failed");
+}
+
+static unsigned
+downs(const struct stage *st, mstime from)
+{
+	return stage_noted_count(st, EVENT_LOST, from) +
+	    stage_noted_count(st, EVENT_RELEASED, from);
+}
+
+/* 0: another external port, 1: the same as inside, 2: another gateway, 3: a range instead. */
+static void
+moved(struct stage *st, int variant)
+{
+	struct forward_spec web;
+	const struct noted *x;
+	mstime at;
+
+	begin(st, &web);
+	at = st->now;
+	switch (variant) {
+	case 0:
+		web.external_port = 81;
+		break;
+	case 1:
+		web.external = EXTERNAL_SAME;
+		break;
+	case 2:
+		web.gateway = "lan";
+		web.external_port = 82;
+		lan_up(st);
+		gw_restart(&st->box, st->now, true); /* the other box has an empty table */
+		break;
+	default:
+		web.count = 3;
+		web.external_port = 90;
+	}
+	stage_want(st, &web);
+	EXPECT(st, stage_wait(st, 2000, stage_all_active), "not mapped anew in 2 s");
+	stage_run(st, MINUTE);
+	x = stage_noted(st, EVENT_CHANGED, 0, at);
+	EXPECT(st, x && stage_noted_count(st, EVENT_CHANGED, at) == 1, "changed %u times",
+	    stage_noted_count(st, EVENT_CHANGED, at));
+	EXPECT(st, x->old == 80 && x->external == stage_active(st, 5000, PROTOCOL_TCP),
+	    "changed from %u to %u", x->old, x->external);
+	EXPECT(st, x->external != 80, "it has the old port");
+	EXPECT(st, downs(st, at) == 0, "and %u times down", downs(st, at));
+	EXPECT(st, stage_noted_count(st, EVENT_MAPPED, at) == 0, "and mapped");
+	EXPECT(st, stage_count(st, DELETE_REQUEST, 5000, at, st->now) == 1, "the old lease stays");
+}
+
+/* What really goes is told: 0: the gateway does not answer any more, 1: the other gateway is not
+ * there, 2: the new port is refused, 3: nobody holds it, 4: another protocol. */
+static void
+gone(struct stage *st, int variant)
+{
+	static const mstime limits[] = { 5001, 5001, 100, 1, 100 };
+	struct forward_spec web;
+	mstime at;
+
+	begin(st, &web);
+	at = st->now;
+	web.external_port = 81;
+	switch (variant) {
+	case 0:
+		st->mute = true;
+		break;
+	case 1:
+		web.gateway = "lan";
+		break;
+	case 2:
+		st->box.pcp_refusal = 2;
+		break;
+	case 3:
+		web.on_demand = true;
+		break;
+	default:
+		web.tcp = false;
+		web.udp = true;
+	}
+	stage_want(st, &web);
+	stage_run(st, MINUTE);
+	EXPECT(st, downs(st, at) == 1, "down %u times", downs(st, at));
+	EXPECT(st, stage_noted_count(st, variant < 3 ? EVENT_LOST : EVENT_RELEASED, at) == 1,
+	    "told by the other word");
+	EXPECT(st, stage_noted_count(st, EVENT_CHANGED, at) == 0, "changed, too");
+	EXPECT(st,
+	    stage_noted(st, variant < 3 ? EVENT_LOST : EVENT_RELEASED, 0, at)->at <=
+		at + limits[variant],
+	    "told too late");
+	EXPECT(st, (stage_noted(st, EVENT_FAILED, 0, at) != NULL) == (variant == 2), "failed");
+}
+
+/* One forward goes, another one wants its external port for another program, in one breath. */
+static void
+port_goes_on(struct stage *st, int variant)
+{
+	struct forward_spec web;
+	mstime at;
+
+	begin(st, &web);
+	at = st->now;
+	engine_unwant(st->engine, st->now, "web");
+	web.name = "other";
+	web.internal_port = variant ? 5000 : 5001;
+	stage_want(st, &web);
+	stage_run(st, MINUTE);
+	EXPECT(st, stage_active(st, web.internal_port, PROTOCOL_TCP) == 80, "got port %u",
+	    stage_active(st, web.internal_port, PROTOCOL_TCP));
+	EXPECT(st,
+	    stage_count(st, DELETE_REQUEST, 0, at, st->now) == !variant &&
+		stage_count(st, MAP_REQUEST, 0, at, st->now) == !variant,
+	    "%u packets", stage_count(st, ANY_REQUEST, 0, at, st->now));
+}
+
+const struct directed directed_reload[] = {
+	{ "reload: one change", moved, 4 },
+	{ "reload: what really goes", gone, 5 },
+	{ "reload: an external port goes on", port_goes_on, 2 },
+	{ NULL, NULL, 0 },
+};
