@@ -194,13 +194,14 @@ sed 's/^/    /' "$demo/portleased.conf"
 "$portleased" -n -f "$demo/portleased.conf" || die "This should not be: the configuration is rejected."
 
 say "Starting portleased: it asks the gateway, and what follows is its log"
-# Renewals are told at level debug, together with every step of the engine ("path N: …").
+# Renewals are told at level debug, together with every step of the engine ("path N: …"), which
+# is left out here.
 "$portleased" -f "$demo/portleased.conf" -s "$demo/state" -r "$demo/run" \
 	-c "$demo/run/control.sock" -l debug 2> >(
-	while IFS= read -r line; do
+	while read -r _ clock line; do
 		case $line in
 		"path "*) ;;
-		*) printf '    %(%T)T %s\n' -1 "$line" ;;
+		*) printf '    %s %s\n' "$clock" "$line" ;;
 		esac
 	done
 ) &
@@ -208,18 +209,21 @@ daemon=$!
 expect_mappings 7 10
 show_table
 
-say "Ten seconds would be all; each mapping is renewed after about five"
+say "Ten seconds were granted: at half of that, after about five, each mapping is renewed"
 watch_for 12
 expect_mappings 7 5
 show_table
 
-say "The gateway reboots now: its table is empty, its epoch starts again at 0"
+say "The gateway reboots now: it has forgotten everything"
 ask reboot >/dev/null
 show_table
-echo "    portleased finds out by the epoch of the next answer, and puts everything back:"
+echo "    Every answer of a gateway says how long it has kept its table (the \"epoch\"). portleased"
+echo "    asks now and then, sees that the table is a new one, and puts everything back:"
 expect_mappings 7 15
+watch_for 1
 show_table
-watch_for 12
+echo "    From here on it goes on as before, with a renewal at each half of 10 seconds:"
+watch_for 9
 
 say "Stopping portleased (SIGTERM): it releases its mappings"
 kill -TERM "$daemon"

@@ -83,13 +83,23 @@ hand_over_done(struct engine *e, mstime now, const struct unit *u)
 		mapping_enter(m, now, MAPPING_RELEASING, now);
 }
 
+/* The ports of a range are renewed one by one; it is told when each of them was. */
+static bool
+all_renewed(const struct unit *u)
+{
+	for (unsigned i = 0; i < u->forward->count; i++)
+		if (!u->mappings[i].renewed)
+			return false;
+	return true;
+}
+
 static void
 publish_up(struct engine *e, mstime now, struct unit *u)
 {
 	struct mapping *first = &u->mappings[0];
 	struct netaddr external, old = u->told_external;
 	uint16_t old_port = first->told_port, ports = u->forward->count;
-	bool renewed = false, changed;
+	bool renewed = all_renewed(u), changed;
 
 	(void)mapping_external(first, &external);
 	if (u->held_until != 0) {
@@ -99,10 +109,8 @@ publish_up(struct engine *e, mstime now, struct unit *u)
 	u->held_until = 0;
 	u->told_failed = false;
 	u->pairs = false;
-	for (unsigned i = 0; i < u->forward->count; i++) {
-		renewed |= u->mappings[i].renewed;
+	for (unsigned i = 0; renewed && i < u->forward->count; i++)
 		u->mappings[i].renewed = false;
-	}
 	if (!u->told_up) {
 		u->told_up = true;
 		remember_told(u, &external);

@@ -5,6 +5,22 @@
 
 /* Values for the status document: never pointers into live state, names excepted. */
 
+/* It counts as ready until it has been silent for long: what is going on meanwhile is said, as the
+ * mappings that it concerns say it. */
+static struct problem
+ready_problem(const struct path *p)
+{
+	const struct mapping *m;
+
+	if (p->no_address)
+		return (struct problem){ TROUBLE_NO_ADDRESS, p->mapper, 0 };
+	if (p->outage && p->problem.trouble == TROUBLE_NONE)
+		TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->problem.trouble == TROUBLE_SILENT)
+		return m->problem;
+	return p->problem;
+}
+
 void
 path_status(const struct path *p, mstime now, struct gateway_status *out)
 {
@@ -30,8 +46,8 @@ path_status(const struct path *p, mstime now, struct gateway_status *out)
 		out->epoch =
 		    epoch->value + (epoch->unusable ? 0 : (uint32_t)((now - epoch->at) / 1000));
 	}
-	if (p->state == GATEWAY_READY && p->no_address)
-		out->problem = (struct problem){ TROUBLE_NO_ADDRESS, p->mapper, 0 };
+	if (p->state == GATEWAY_READY)
+		out->problem = ready_problem(p);
 }
 
 void

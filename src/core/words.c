@@ -159,9 +159,8 @@ problem_text(const struct problem *p, char *room, size_t n)
 		return refusal_text(p, room, n);
 	case TROUBLE_SILENT:
 		if (p->mapper != MAPPER_NONE)
-			return "the gateway does not answer any more: is it restarting, or "
-			       "switched "
-			       "off?";
+			return "the gateway does not answer any more: look whether it is on, and "
+			       "still there";
 		return "the gateway does not answer: switch on PCP or NAT-PMP in the router";
 	case TROUBLE_UNREACHABLE:
 		return "the gateway has nothing on port 5351 (ICMP port unreachable): switch on "

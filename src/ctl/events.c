@@ -73,6 +73,24 @@ print_gateway(const json_t *event, const json_t *g)
 		printf(": %s", error);
 }
 
+/* Why a file was rejected, or what is odd about one that was not: the first place, and how many
+ * more there are. */
+static void
+print_problems(const json_t *problems)
+{
+	const json_t *first = json_array_get(problems, 0);
+	const char *file = row_text(first, "file"), *text = row_text(first, "text");
+	size_t more = json_array_size(problems) - 1;
+	long line;
+
+	printf(" %s", file != NULL ? file : "?");
+	if (row_number(first, "line", &line) && line > 0)
+		printf(":%ld", line);
+	printf(": %s", text != NULL ? text : "?");
+	if (more > 0)
+		printf("; and %zu more problem%s", more, more == 1 ? "" : "s");
+}
+
 /* The event's own time is UTC; people look at their own clock. */
 static void
 print_time(const char *text)
@@ -101,8 +119,7 @@ print_event(const json_t *event)
 	else if (json_is_object(g))
 		print_gateway(event, g);
 	else if (json_array_size(problems) > 0)
-		printf(" %zu problems, the first: %s", json_array_size(problems),
-		    row_text(json_array_get(problems, 0), "text"));
+		print_problems(problems);
 	putchar('\n');
 }
 

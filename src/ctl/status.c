@@ -63,6 +63,16 @@ external_of(const json_t *g, char *room, size_t n)
 	return room;
 }
 
+/* "default" is there without being written: as long as nobody uses it, it is no news. */
+static bool
+is_worth_a_row(const json_t *g)
+{
+	const char *name = row_text(g, "name"), *state = row_text(g, "state");
+
+	return name == NULL || state == NULL || strcmp(name, "default") != 0 ||
+	    strcmp(state, "unused") != 0;
+}
+
 static void
 print_gateways(const json_t *gateways, bool colour)
 {
@@ -70,7 +80,7 @@ print_gateways(const json_t *gateways, bool colour)
 		"MAPPER", "EXTERNAL", "", NULL };
 	struct table *t = table_new(8);
 	const json_t *g;
-	size_t i;
+	size_t i, rows = 0;
 	char room[96];
 
 	if (t == NULL)
@@ -78,6 +88,9 @@ print_gateways(const json_t *gateways, bool colour)
 	titles(t, names);
 	json_array_foreach(gateways, i, g)
 	{
+		if (!is_worth_a_row(g))
+			continue;
+		rows++;
 		table_cell(t, row_text(g, "name"), TABLE_PLAIN);
 		table_cell(t, row_text(g, "family"), TABLE_PLAIN);
 		table_cell(t, row_text(g, "address"), TABLE_PLAIN);
@@ -87,7 +100,10 @@ print_gateways(const json_t *gateways, bool colour)
 		table_cell(t, external_of(g, room, sizeof(room)), TABLE_PLAIN);
 		last_cell(t, row_text(g, "last_error"));
 	}
-	table_print(t, colour, stdout);
+	if (rows > 0) {
+		table_print(t, colour, stdout);
+		putchar('\n');
+	}
 	table_free(t);
 }
 
@@ -118,28 +134,49 @@ seconds_cell(struct table *t, const json_t *row, const char *key)
 	table_cell(t, row_number(row, key, &seconds) ? room : NULL, TABLE_PLAIN);
 }
 
-/* Why it is not mapped, or not as wished. */
-static void
-note_cell(struct table *t, const json_t *row)
+/* What is wrong with the gateway of a mapping, or NULL. */
+static const char *
+gateway_error(const json_t *gateways, const json_t *row)
 {
-	const char *error = row_text(row, "last_error");
-	char room[256];
-	long wanted, got, again;
+	const char *name = row_text(row, "gateway"), *family = row_text(row, "family");
+	const json_t *g;
+	size_t i;
 
-	if (error != NULL && row_number(row, "retries_in", &again))
-		snprintf(room, sizeof(room), "%s; again in %ld s", error, again);
-	else if (error != NULL)
-		snprintf(room, sizeof(room), "%s", error);
-	else if (row_number(row, "wanted_external_port", &wanted) &&
+	json_array_foreach(gateways, i, g)
+	{
+		const char *its = row_text(g, "name"), *is = row_text(g, "family");
+
+		if (name != NULL && its != NULL && strcmp(name, its) == 0 && family != NULL &&
+		    is != NULL && strcmp(family, is) == 0)
+			return row_text(g, "last_error");
+	}
+	return NULL;
+}
+
+/* Why it is not mapped, or not as wished. What stands in the gateway's row is not said again. */
+static void
+note_cell(struct table *t, const json_t *gateways, const json_t *row)
+{
+	const char *error = row_text(row, "last_error"), *theirs = gateway_error(gateways, row);
+	char wish[40] = "", why[240] = "", room[320], again[40] = "";
+	long wanted, got, seconds;
+
+	if (row_number(row, "wanted_external_port", &wanted) &&
 	    row_number(row, "external_port", &got) && wanted != got)
-		snprintf(room, sizeof(room), "port %ld was wanted", wanted);
-	else
-		room[0] = '\0';
+		snprintf(wish, sizeof(wish), "port %ld was wanted", wanted);
+	if (error != NULL && row_number(row, "retries_in", &seconds))
+		snprintf(again, sizeof(again), "; again in %ld s", seconds);
+	if (error != NULL && theirs != NULL && strcmp(error, theirs) == 0)
+		snprintf(why, sizeof(why), "see gateway %s%s", row_text(row, "gateway"), again);
+	else if (error != NULL)
+		snprintf(why, sizeof(why), "%s%s", error, again);
+	snprintf(
+	    room, sizeof(room), "%s%s%s", wish, *wish != '\0' && *why != '\0' ? "; " : "", why);
 	last_cell(t, room);
 }
 
 static void
-print_mappings(const json_t *mappings, bool colour)
+print_mappings(const json_t *gateways, const json_t *mappings, bool colour)
 {
 	static const char *const names[] = { "FORWARD", "PROTOCOL", "INTERNAL", "EXTERNAL", "STATE",
 		"MAPPER", "EXPIRES", "RENEWS", "", NULL };
@@ -160,7 +197,7 @@ print_mappings(const json_t *mappings, bool colour)
 		table_cell(t, row_text(m, "mapper"), TABLE_PLAIN);
 		seconds_cell(t, m, "expires_in");
 		seconds_cell(t, m, "renews_in");
-		note_cell(t, m);
+		note_cell(t, gateways, m);
 	}
 	table_print(t, colour, stdout);
 	table_free(t);
@@ -180,12 +217,11 @@ print_document(const struct ctl *ctl, const json_t *document)
 		return;
 	}
 	print_gateways(gateways, colour);
-	putchar('\n');
 	if (json_array_size(mappings) == 0) {
 		puts("No forwards.");
 		return;
 	}
-	print_mappings(mappings, colour);
+	print_mappings(gateways, mappings, colour);
 	listen_warn(mappings, stdout);
 }
 

@@ -395,6 +395,31 @@ conf_gateway_find(const struct conf *conf, const char *name)
 	return NULL;
 }
 
+static bool
+is_used(const struct conf *conf, const struct conf_gateway *g)
+{
+	for (size_t i = 0; i < conf->n_forwards; i++)
+		if (conf->forwards[i].enabled && conf->forwards[i].gateway == g)
+			return true;
+	return false;
+}
+
+void
+conf_totals(const struct conf *conf, struct conf_totals *out)
+{
+	*out = (struct conf_totals){ .forwards = 0 };
+	for (size_t i = 0; i < conf->n_forwards; i++) {
+		const struct conf_forward *f = &conf->forwards[i];
+		unsigned units = ((unsigned)f->tcp + f->udp) * ((unsigned)f->ipv4 + f->ipv6);
+
+		out->forwards += f->enabled;
+		out->disabled += !f->enabled;
+		out->mappings += f->enabled ? units * f->count : 0;
+	}
+	for (size_t i = 0; i < conf->n_gateways; i++)
+		out->gateways += is_used(conf, &conf->gateways[i]);
+}
+
 void
 conf_forward_spec(const struct conf_forward *f, struct forward_spec *out)
 {

@@ -88,6 +88,11 @@ struct conf *conf_read(const char *file, struct conf_problems *out);
 void conf_free(struct conf *);
 void conf_problems_clear(struct conf_problems *);
 const struct conf_gateway *conf_gateway_find(const struct conf *, const char *name);
+/* How much is asked for: enabled forwards, their mappings, and the gateways that these use. */
+struct conf_totals {
+	unsigned forwards, disabled, mappings, gateways;
+};
+void conf_totals(const struct conf *, struct conf_totals *out);
 /* Fills in the engine's form; pointers borrow from the conf. */
 void conf_forward_spec(const struct conf_forward *, struct forward_spec *out);
 void conf_gateway_spec(const struct conf_gateway *, struct gateway_spec *out);

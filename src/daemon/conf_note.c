@@ -165,8 +165,8 @@ note_export(struct reader *r, struct conf_problems *out)
 
 		*last = (struct conf_problem){ .file = strdup(r->files[0]), .text = NULL };
 		if (last->file == NULL ||
-		    asprintf(&last->text, "%zu more problems are not listed", r->notes_left_out) <
-			0) {
+		    asprintf(&last->text, "%zu more problem%s not listed", r->notes_left_out,
+			r->notes_left_out == 1 ? " is" : "s are") < 0) {
 			last->text = NULL;
 			r->no_memory = true;
 		}

@@ -151,7 +151,7 @@ renew(void *ctx, struct varlink_call *call, json_t *parameters)
 		n = engine_renew(c->engine, now, NULL);
 	json_object_foreach(names, name, value) n += engine_renew(c->engine, now, name);
 	json_decref(names);
-	log_info("renewing %u mappings, as uid %lu has asked for", n,
+	log_info("renewing %u mapping%s, as uid %lu has asked for", n, n == 1 ? "" : "s",
 	    (unsigned long)varlink_peer_uid(call));
 	varlink_reply(call, json_pack("{s:I}", "mappings", (json_int_t)n));
 }

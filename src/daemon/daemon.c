@@ -124,37 +124,18 @@ static const struct engine_io engine_io = { .send = io_send,
  */
 
 static void
-print_problems(const struct conf_problems *problems)
+log_problems(const struct conf_problems *problems)
 {
 	for (size_t i = 0; i < problems->n; i++) {
 		const struct conf_problem *p = &problems->list[i];
 		void (*log)(const char *, ...) = p->warning ? log_warning : log_error;
+		const char *word = p->warning ? "warning: " : "";
 
 		if (p->line > 0)
-			log("%s:%d: %s", p->file, p->line, p->text);
+			log("%s:%d: %s%s", p->file, p->line, word, p->text);
 		else
-			log("%s: %s", p->file, p->text);
+			log("%s: %s%s", p->file, word, p->text);
 	}
-}
-
-int
-daemon_check_config(const char *config)
-{
-	struct conf_problems problems;
-	struct conf *conf = conf_read(config, &problems);
-
-	for (size_t i = 0; i < problems.n; i++) {
-		const struct conf_problem *p = &problems.list[i];
-
-		if (p->line > 0)
-			fprintf(stderr, "%s:%d: %s%s\n", p->file, p->line,
-			    p->warning ? "warning: " : "", p->text);
-		else
-			fprintf(stderr, "%s: %s\n", p->file, p->text);
-	}
-	conf_problems_clear(&problems);
-	conf_free(conf);
-	return conf != NULL ? DAEMON_EXIT_OK : DAEMON_EXIT_CONFIG;
 }
 
 /* The problems are the caller's to clear. */
@@ -163,7 +144,7 @@ read_config(struct daemon *d, struct conf_problems *problems)
 {
 	struct conf *conf = conf_read(d->config, problems);
 
-	print_problems(problems);
+	log_problems(problems);
 	/* The parser's leavings are larger than all that is kept. */
 	malloc_trim(0);
 	return conf;
@@ -247,9 +228,9 @@ reload(void *ctx, struct conf_problems *problems, struct conf_changes *changes)
 			*changes = (struct conf_changes){ .added = 0 };
 		control_reloading(d->control, conf);
 		apply_config(d, conf);
-		log_info("%s reloaded: %u forwards added, %u changed, %u removed, %u unchanged",
-		    d->config, changes->added, changes->changed, changes->removed,
-		    changes->unchanged);
+		log_info("%s reloaded: %u forward%s added, %u changed, %u removed, %u unchanged",
+		    d->config, changes->added, changes->added == 1 ? "" : "s", changes->changed,
+		    changes->removed, changes->unchanged);
 	} else {
 		log_warning("%s rejected: going on with the configuration in force", d->config);
 	}
@@ -351,6 +332,7 @@ got_signal(void *ctx, int number)
 
 	struct conf_problems problems;
 	struct conf_changes changes;
+	unsigned n;
 
 	switch (number) {
 	case SIGHUP:
@@ -358,7 +340,8 @@ got_signal(void *ctx, int number)
 		conf_problems_clear(&problems);
 		break;
 	case SIGUSR1:
-		log_info("renewing %u mappings", engine_renew(d->engine, loop_now(d->loop), NULL));
+		n = engine_renew(d->engine, loop_now(d->loop), NULL);
+		log_info("renewing %u mapping%s", n, n == 1 ? "" : "s");
 		break;
 	case SIGQUIT:
 		stop(d, false);
@@ -491,6 +474,21 @@ build(struct daemon *d, struct conf *conf)
 	return true;
 }
 
+static void
+say_hello(const struct daemon *d)
+{
+	struct conf_totals totals;
+
+	conf_totals(d->conf, &totals);
+	if (totals.forwards == 0)
+		log_warning("portleased " PACKAGE_VERSION " started; %s has no forward: nothing is "
+			    "mapped until you write one and reload, see portleased.conf(5)",
+		    d->config);
+	else
+		log_info("portleased " PACKAGE_VERSION " started with %u forward%s from %s",
+		    totals.forwards, totals.forwards == 1 ? "" : "s", d->config);
+}
+
 static int
 serve(struct daemon *d, struct conf *conf)
 {
@@ -508,6 +506,7 @@ serve(struct daemon *d, struct conf *conf)
 		log_error("no route information from the kernel: %s", strerror(-error));
 		return DAEMON_EXIT_FAILED;
 	}
+	say_hello(d);
 	service_starting(d->service, conf->ready_timeout);
 	loop_timer_set(
 	    d->ready_timer, loop_now(d->loop) + (mstime)conf->ready_timeout * MSTIME_SECOND);

@@ -19,7 +19,8 @@ struct daemon_options {
 #define DAEMON_EXIT_USAGE 2
 #define DAEMON_EXIT_CONFIG 78
 
-/* Parses and validates only: prints every problem as FILE:LINE: text. Returns the exit status. */
+/* Parses and validates only. Prints every problem as FILE:LINE: text to standard error; of a good
+ * file, how much it asks for to standard output. Returns the exit status. */
 int daemon_check_config(const char *config);
 /* Runs until told to stop; logs what goes wrong. Returns the exit status. */
 int daemon_run(const struct daemon_options *);

@@ -17,8 +17,8 @@
 /* The program's only global: what the lines look like and which of them are written. */
 static struct {
 	enum log_level level;
-	bool journal;  /* "<6>text" */
-	bool terminal; /* "2026-11-22 08:29:01 text" */
+	bool journal; /* "<6>text" */
+	bool stamped; /* "2026-11-22 08:29:01 text" */
 } logger = { .level = LOG_LEVEL_INFO };
 
 void
@@ -76,7 +76,7 @@ void
 log_init(void)
 {
 	logger.journal = stderr_is_journal();
-	logger.terminal = !logger.journal && isatty(STDERR_FILENO) == 1;
+	logger.stamped = !logger.journal; /* a file without times would be of no use */
 }
 
 /*
@@ -125,7 +125,7 @@ prefix(enum log_level level, char *to, size_t n)
 
 	if (logger.journal)
 		return (size_t)snprintf(to, n, "<%d>", (int)level);
-	if (!logger.terminal || clock_gettime(CLOCK_REALTIME, &now) != 0 ||
+	if (!logger.stamped || clock_gettime(CLOCK_REALTIME, &now) != 0 ||
 	    localtime_r(&now.tv_sec, &tm) == NULL)
 		return 0;
 	return strftime(to, n, "%Y-%m-%d %H:%M:%S ", &tm);

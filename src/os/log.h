@@ -17,8 +17,8 @@ void log_set_level(enum log_level);
 bool log_enabled(enum log_level);
 /* "error", "warning", "info", "debug". */
 bool log_parse_level(const char *text, enum log_level *out) __attribute__((warn_unused_result));
-/* Looks whether standard error is the journal (JOURNAL_STREAM): prefixes are written then.
- * Otherwise lines begin with a wall clock time stamp when standard error is a terminal. */
+/* Looks whether standard error is the journal (JOURNAL_STREAM): prefixes are written then, as the
+ * journal knows the time. Otherwise every line begins with the local date and time. */
 void log_init(void);
 
 /* One line to standard error, without newline at the end of the format. Control characters in

@@ -19,13 +19,15 @@ import test_direct  # noqa: E402
 import test_hold  # noqa: E402
 import test_metrics  # noqa: E402
 import test_socket  # noqa: E402
+import test_words  # noqa: E402
 from harness import Failure, Home  # noqa: E402
 
 LIMIT = 120  # seconds for one test
 
 
 def tests():
-    for module in (test_commands, test_completion, test_direct, test_hold, test_metrics, test_socket):
+    for module in (test_commands, test_completion, test_direct, test_hold, test_metrics, test_socket,
+                   test_words):
         for name, function in vars(module).items():
             if name.startswith("test_") and callable(function):
                 yield name[5:].replace("_", "-"), function

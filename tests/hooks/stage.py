@@ -112,8 +112,9 @@ class Process:
                                           env=env, cwd="/")
 
     def text(self):
+        """What it has said, without the times of the daemon's log."""
         with open(self.log, errors="replace") as f:
-            return f.read()
+            return re.sub(r"(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", "", f.read())
 
     def find(self, pattern):
         return re.search(pattern, self.text(), re.MULTILINE)

@@ -176,7 +176,7 @@ def test_not_executable(stage):
     same("the status of -n", checked.child.returncode, 0)
     checked.wait_line(r"portleased.conf:3: warning: on-change: .* cannot be executed now")
     stage.restart()
-    stage.daemon.wait_line(r"portleased.conf:3: on-change: .* cannot be executed now")
+    stage.daemon.wait_line(r"portleased.conf:3: warning: on-change: .* cannot be executed now")
     stage.daemon.wait_line("cannot be run: Permission denied")
     check(not diary.runs(), "it was run")
     os.chmod(diary.program, 0o755)

@@ -89,7 +89,7 @@ def twelve_mistakes_are_named(t):
     daemon.start()
     status, _ = daemon.process.wait_exit(5)
     expect(status == 78, "exit status %s at the start" % status)
-    check_problems([re.sub(r"^<\d>", "", line) for _, line in daemon.process.lines if
+    check_problems([re.sub(r"^[-0-9]{10} [:0-9]{8} ", "", line) for _, line in daemon.process.lines if
                     daemon.file + ":" in line], daemon.file)
     expect(not home.wire.requests(), "packets were sent")
 

@@ -310,6 +310,30 @@ bursts(struct stage *st, int variant)
 		    "no burst at %lld s", (long long)at[i] / 1000);
 }
 
+/* The ports of a range are renewed one by one, but told together. */
+static void
+range(struct stage *st, int variant)
+{
+	struct forward_spec f = stage_spec(5000, PROTOCOL_TCP, 3600);
+	struct mapping_status m;
+	unsigned told, renewals = 0;
+
+	stage_only(st, variant % 2 ? MAPPER_NATPMP : MAPPER_PCP);
+	stage_grant(st, 60);
+	stage_start(st);
+	stage_path_up(st);
+	f.count = 8;
+	stage_want(st, &f);
+	EXPECT(st, stage_wait(st, 5000, stage_all_active), "not mapped in 5 s");
+	stage_run(st, 10 * MINUTE);
+	for (uint16_t port = 5000; port < 5008; port++)
+		if (stage_mapping(st, port, &m) && m.renewals > renewals)
+			renewals = m.renewals;
+	told = stage_noted_count(st, EVENT_RENEWED, 0);
+	EXPECT(st, told <= renewals && told + 2 >= renewals && told >= 15,
+	    "told %u times of up to %u renewals", told, renewals);
+}
+
 const struct directed directed_renewal[] = {
 	{ "S-11 ICMP blips", icmp_blips, 2 },
 	{ "S-12 believed until it ends", believed, 2 },
@@ -321,5 +345,6 @@ const struct directed directed_renewal[] = {
 	{ "two leases of 60 s", minimum, 20 },
 	{ "30 % of the replies lost", losses, 100 },
 	{ "NAT-PMP bursts", bursts, 20 },
+	{ "a range is told once", range, 10 },
 	{ NULL, NULL, 0 },
 };

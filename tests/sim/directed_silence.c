@@ -251,8 +251,46 @@ unwanted(struct stage *st, int variant)
 	EXPECT(st, well(st), "a late delete took it away");
 }
 
+static bool
+says_so(struct stage *st)
+{
+	struct gateway_status g;
+
+	return stage_gateway(st, &g) && g.state == GATEWAY_READY &&
+	    g.problem.trouble == TROUBLE_SILENT;
+}
+
+static bool
+says_nothing(struct stage *st)
+{
+	struct gateway_status g;
+
+	return stage_gateway(st, &g) && g.state == GATEWAY_READY &&
+	    g.problem.trouble == TROUBLE_NONE;
+}
+
+/* Before it is called silent, the gateway's row tells what those of its mappings tell. */
+static void
+unanswered(struct stage *st, int variant)
+{
+	struct mapping_status m;
+
+	simple(st, variant, 3, 60);
+	EXPECT(st, says_nothing(st), "a problem without one");
+	st->mute = true;
+	EXPECT(st, stage_wait(st, 90 * MSTIME_SECOND, says_so), "the gateway's row is silent");
+	EXPECT(st,
+	    (stage_mapping(st, 5000, &m) && m.problem.trouble == TROUBLE_SILENT) ||
+		(stage_mapping(st, 5001, &m) && m.problem.trouble == TROUBLE_SILENT) ||
+		(stage_mapping(st, 5002, &m) && m.problem.trouble == TROUBLE_SILENT),
+	    "no mapping says so");
+	st->mute = false;
+	EXPECT(st, stage_wait(st, 20 * MSTIME_SECOND, says_nothing), "and goes on saying so");
+}
+
 const struct directed directed_silence[] = {
 	{ "an outage", outage, 16 },
+	{ "ready, but unanswered", unanswered, 20 },
 	{ "the pace of an outage", pace, 2 },
 	{ "this host's firewall", firewall, 2 },
 	{ "many silent gateways", many_gateways, 1 },
