@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "core/internal.h"
 
+#include <errno.h>
+
 /*
  * First contact. A gateway that has never answered is asked in two series, one for each protocol:
  * the preferred one begins, with the head of the queue as its question; the other joins in when two
@@ -10,6 +12,7 @@
 #define PACE_GAP ((mstime)250)
 #define SECOND_REST (80 * 60 * MSTIME_SECOND) /* with PCP's own pace: 6 an hour at most */
 #define NATPMP_SENDS 9u
+#define FIREWALL_GAP (15 * MSTIME_SECOND) /* this host's: nothing leaves it, no harm in trying */
 
 static enum mapper
 contact_first(const struct path *p)
@@ -32,7 +35,7 @@ contact_gap(struct path *p, enum mapper mapper, bool alone)
 	unsigned d = dialect(mapper), n = c->sends[d];
 
 	if (p->problem.trouble == TROUBLE_FIREWALL)
-		return 15 * MSTIME_SECOND; /* nothing leaves this machine: no harm in trying */
+		return FIREWALL_GAP;
 	if (mapper == MAPPER_NATPMP && !alone && n > NATPMP_SENDS)
 		return SECOND_REST;
 	c->wait[d] = contact_wait(mapper, p->on_link, n, c->wait[d], engine_random(p->engine));
@@ -60,13 +63,20 @@ contact_send(struct path *p, mstime now, enum mapper mapper, bool first, bool al
 	    : mapper == MAPPER_PCP          ? EXCHANGE_ANNOUNCE
 					    : EXCHANGE_ADDRESS;
 	unsigned d = dialect(mapper);
+	int error;
 
 	if (m != NULL && c->sends[d] % 4 == 0)
 		ask_doubt(m);
 	c->sends[d]++;
 	c->last[d] = now;
-	(void)exchange_send(p, now, kind, mapper, m);
-	c->next[d] = now + contact_gap(p, mapper, alone);
+	error = exchange_send(p, now, kind, mapper, m);
+	if (error == 0 || error == -ECONNREFUSED) {
+		c->next[d] = now + contact_gap(p, mapper, alone);
+		return;
+	}
+	/* It has not left this host: that says nothing about what the gateway speaks. */
+	c->sends[d]--;
+	c->next[d] = now + (p->problem.trouble == TROUBLE_FIREWALL ? FIREWALL_GAP : RENEW_GAP);
 }
 
 void

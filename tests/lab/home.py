@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: ISC
 """The home network: lan and one or two gateways on a switch, and the wan behind them."""
 
+import re
+
 from lab import run
 from wire import Wire
 
@@ -18,6 +20,10 @@ class Gateway:
             self.space.sysctl("ipv4/ip_forward", 1)
         self.space.ip("addr add %s/24 dev wan0" % outer, "link set wan0 up")
         home.wan.ip("addr add %s2/24 dev %s" % (outer[:-1], link), "link set %s up" % link)
+
+    def link_address(self):
+        text = run("ip", "-n", self.space.name, "-o", "link", "show", "dev", "lan0")
+        return re.search(r"link/ether (\S+)", text)[1]
 
 
 class Home:

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: ISC
 """Which gateway, and which box it is: several of them, links of every kind, the café."""
 
+import contextlib
+import os
 import re
 import signal
+import socket
+import struct
+import threading
 
 from case import MARGIN, test
 from daemon import config, forward
-from lab import expect, now, run
+from lab import expect, now
 from tunnel import Vpn
 
 OTHER_BOX = "02:77:00:00:00:99"
-
-
-def link_address(space, interface="lan0"):
-    text = run("ip", "-n", space.name, "-o", "link", "show", "dev", interface)
-    return re.search(r"link/ether (\S+)", text)[1]
 
 
 def section(name, **options):
@@ -56,7 +56,7 @@ def at_home_with_link_address(t):
     """With the neighbour not known at first: the kernel is made to ask for it."""
     home = t.home()
     gateway = t.fakegw(home, grant=3600)
-    text = config(section("default", link_address='"%s"' % link_address(gateway.space)),
+    text = config(section("default", link_address='"%s"' % home.gw.link_address()),
                   forward(8000, 18000))
     home.lan.ip("neigh flush dev eth0")
     daemon = t.daemon(home, text)
@@ -79,7 +79,7 @@ def at_home_before_the_gateway(t):
     home = t.home()
     gateway = t.fakegw(home, grant=3600)
     gateway.space.ip("link set lan0 down")
-    daemon = t.daemon(home, config(section("default", link_address='"%s"' % link_address(gateway.space)),
+    daemon = t.daemon(home, config(section("default", link_address='"%s"' % home.gw.link_address()),
                                    forward(8000, 18000), ready_timeout=1))
     daemon.wait_line("does not answer, and link-address wants", 5)
     daemon.wait_ready(5)
@@ -122,7 +122,7 @@ def another_box_at_the_same_address(t):
     second = t.fakegw(home, home.gw2, grant=3600, epoch=500000)
     swapped = now()
     home.lan.ip("neigh replace 10.77.0.1 lladdr %s dev eth0 nud reachable" %
-                link_address(home.gw2.space))
+                home.gw2.link_address())
     t.until(lambda: mapped(second, [8000, 8001]), 12, "both mappings at the second box")
     daemon.wait_line("another box has the address", 1, since=swapped)
     expect(not home.wire.requests(swapped, "delete"), "something is deleted at the wrong box")
@@ -212,11 +212,53 @@ def policy_routing(t):
 
 
 @test(seconds=8)
+def two_uplinks(t):
+    """Each with a default route in a table of its own, for what has its address: `ip rule from`. The
+    main table has none at all."""
+    home = t.home(gateways=2, route=False)
+    home.gw2.space.ip("addr del 10.77.0.3/24 dev lan0", "addr add 10.78.0.1/24 dev lan0")
+    home.gw2.inner = "10.78.0.1"
+    home.plug(home.lan, "eth1", "10.78.0.2")
+    for table, interface, own, gateway in ((100, "eth0", "10.77.0.2", home.gw),
+                                           (200, "eth1", "10.78.0.2", home.gw2)):
+        home.lan.ip("route add default via %s dev %s table %d" % (gateway.inner, interface, table),
+                    "rule add from %s table %d" % (own, table))
+    first, second = t.fakegw(home), t.fakegw(home, home.gw2)
+    t.daemon(home, config(section("fibre", interface="eth0"), section("cable", interface="eth1"),
+                          forward(8000, name="web", gateway="fibre"),
+                          forward(9000, name="mail", gateway="cable")))
+    t.until(lambda: mapped(first, [8000]) and mapped(second, [9000]), 5, "each at its own gateway")
+    clients = [g.table()[0]["client"] for g in (first, second)]
+    expect(clients == ["10.77.0.2", "10.78.0.2"], "they know us as %s" % clients)
+
+
+@test(seconds=6)
+def two_gateways_one_box(t):
+    """Two names for it: what the second one wants in vain is said, and whose it is, whichever is first."""
+    home = t.home()
+    gateway = t.fakegw(home, grant=3600)
+    daemon = t.daemon(home, config(section("other", address='"%s"' % home.gw.inner),
+                                   forward(8000, 18000, name="web"),
+                                   forward(8000, 18001, name="again", gateway="other"),
+                                   forward(9000, 19000, name="game", gateway="other")))
+    daemon.wait_line("web: .*is not mapped: forward again |again: .*is not mapped: forward web ", 5)
+    t.until(lambda: mapped(gateway, [8000, 9000]), 5, "the forwards that do not clash")
+    t.until(lambda: daemon.status().startswith("2 of 3 "), 3, "status: " + daemon.status())
+    refused = [str(d) for d in home.wire.replies(kind="map") if d.result]
+    expect(not refused, "the gateway had to refuse: %s" % refused[:1])
+
+
+@test(seconds=8)
 def container_bridges_are_nobodys_gateway(t):
     home = t.home(route=False)
-    home.lan.ip("link add docker0 type bridge", "link set docker0 up", "addr add 172.17.0.1/16 dev docker0",
-                "link add v0 type veth peer name v1", "link set v0 master docker0", "link set v0 up",
-                "link set v1 up", "route add default via 172.17.0.9 metric 1")
+    names = ("docker0", "br-0123456789ab", "virbr0", "lxdbr0", "cni0", "podman1")
+    for i, name in enumerate(names):
+        net = "172.%d.0" % (17 + i)
+        home.lan.ip("link add %s type bridge" % name, "link set %s up" % name,
+                    "addr add %s.1/16 dev %s" % (net, name),
+                    "link add v%d type veth peer name w%d" % (i, i),
+                    "link set v%d master %s" % (i, name), "link set v%d up" % i, "link set w%d up" % i,
+                    "route add default via %s.9 metric %d" % (net, i + 1))
     gateway = t.fakegw(home)
     daemon = t.daemon(home, config(LAN, ready_timeout=1))
     daemon.wait_ready(4)
@@ -254,6 +296,91 @@ def five_thousand_routes(t):
     t.elapse(0.5)
     asked = [d for d in home.wire.requests(moved) if d.target == home.gw2.inner]
     expect(len(asked) <= 3, "%d packets to the second gateway" % len(asked))
+
+
+def lost_events(daemon):
+    """How many the kernel could not deliver to the daemon's netlink sockets."""
+    text = daemon.namespace.run("cat", "/proc/net/netlink")
+    inodes = set()
+    for fd in os.listdir("/proc/%d/fd" % daemon.process.pid):
+        with contextlib.suppress(FileNotFoundError):
+            match = re.fullmatch(r"socket:\[(\d+)\]", os.readlink("/proc/%d/fd/%s" % (
+                daemon.process.pid, fd)))
+            inodes |= {match[1]} if match else set()
+    return sum(int(line.split()[8]) for line in text.splitlines()[1:] if line.split()[9] in inodes)
+
+
+@test(seconds=12)
+def more_events_than_the_kernel_keeps(t):
+    """ENOBUFS: the one that matters is among those that are lost, so everything is read anew."""
+    home = t.home(gateways=2)
+    first, second = t.fakegw(home), t.fakegw(home, home.gw2)
+    daemon = t.daemon(home, config(LAN, mappers="{pcp}"))
+    daemon.wait_ready()
+    daemon.process.signal(signal.SIGSTOP)
+    home.lan.ip(*["route add 20.0.%d.%d/32 via %s" % (i // 256, i % 256, home.gw.inner)
+                  for i in range(3000)])
+    expect(lost_events(daemon), "no event was lost: nothing is tested")
+    home.route(home.gw2)
+    daemon.process.signal(signal.SIGCONT)
+    t.until(lambda: mapped(second, [8000]), 1 + MARGIN, "the forward at the second gateway")
+    t.until(lambda: mapped(first, []), 3, "the release at the first one")
+
+
+def read_addresses(space):
+    """Dumps the addresses as the daemon does. Were they changed while they were read?"""
+    with space.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as asking:
+        asking.settimeout(2)
+        # RTM_GETADDR with NLM_F_REQUEST | NLM_F_DUMP
+        asking.send(struct.pack("=IHHII8s", 24, 22, 0x301, 1, 0, bytes([socket.AF_INET])))
+        interrupted = False
+        while True:
+            data = asking.recv(32768)
+            while len(data) >= 16:
+                size, kind, flags = struct.unpack_from("=IHH", data)
+                interrupted |= bool(flags & 0x10)  # NLM_F_DUMP_INTR
+                if kind in (2, 3):  # NLMSG_ERROR, NLMSG_DONE
+                    return interrupted
+                data = data[(size + 3) & ~3:]
+
+
+class Churn(threading.Thread):
+    """Addresses that come and go all the time."""
+
+    def __init__(self, space):
+        super().__init__(daemon=True)
+        self.space, self.end = space, threading.Event()
+        self.batch = ["addr %s 30.0.0.%d/32 dev lo" % (verb, i) for i in range(100)
+                      for verb in ("add", "del")]
+        space.lab.keep(self)
+        self.start()
+
+    def run(self):
+        while not self.end.is_set():
+            self.space.ip(*self.batch)
+
+    def close(self):
+        self.end.set()
+        self.join(10)
+
+
+@test(seconds=15)
+def tables_that_change_while_they_are_read(t):
+    """Interrupted dumps: what was read half is read again, and each move is followed."""
+    home = t.home(gateways=2)
+    boxes = (t.fakegw(home), t.fakegw(home, home.gw2))
+    daemon = t.daemon(home, config(LAN, mappers="{pcp}"))
+    daemon.wait_ready()
+    home.lan.ip(*["addr add 20.0.%d.%d/32 dev lo" % (i // 256, i % 256) for i in range(1500)])
+    churn = Churn(home.lan)
+    t.until(lambda: read_addresses(home.lan), 8, "a dump that is interrupted", step=0)
+    for move in range(6):
+        there = (move + 1) % 2
+        home.route((home.gw, home.gw2)[there])
+        t.until(lambda there=there: mapped(boxes[there], [8000]), 3 + MARGIN, "move %d" % move)
+    churn.close()
+    t.until(lambda: mapped(boxes[0], [8000]) and mapped(boxes[1], []), 5, "the last gateway only")
+    expect(not daemon.process.count("routing tables"), "the log complains about the tables")
 
 
 @test(seconds=8)

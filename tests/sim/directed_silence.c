@@ -109,6 +109,22 @@ firewall(struct stage *st, int variant)
 	    "the protocol was changed for a firewall");
 }
 
+/* What this host cannot send, whyever, says nothing about what the gateway speaks. */
+static void
+nothing_leaves(struct stage *st, int variant)
+{
+	static const int errors[] = { -ENOBUFS, -ENETUNREACH, -EINVAL, -EPERM };
+
+	st->send_error = errors[variant];
+	stage_start(st);
+	stage_path_up(st);
+	stage_forwards(st, 3, 3600);
+	stage_run(st, 60 * MSTIME_SECOND);
+	st->send_error = 0;
+	EXPECT(st, stage_wait(st, 16 * MSTIME_SECOND, well), "not back in 16 s");
+	EXPECT(st, stage_count(st, NATPMP_REQUEST, 0, 0, st->now) == 0, "PCP was given up");
+}
+
 /* A dozen gateways, none of which answers: 20 packets at once, then 4 a second. */
 static void
 many_gateways(struct stage *st, int variant)
@@ -293,6 +309,7 @@ const struct directed directed_silence[] = {
 	{ "ready, but unanswered", unanswered, 20 },
 	{ "the pace of an outage", pace, 2 },
 	{ "this host's firewall", firewall, 2 },
+	{ "nothing leaves this host", nothing_leaves, 4 },
 	{ "many silent gateways", many_gateways, 1 },
 	{ NULL, NULL, 0 },
 };
