@@ -473,7 +473,11 @@ path_recover(struct path *p, mstime now)
 	if (path_needs_address(p, now))
 		p->address_due = now;
 	TAILQ_FOREACH(m, &p->mappings, of_path)
-	mapping_suspect(m, now, at);
+	{
+		m->forgotten = mapping_leased(m, now);
+		m->renewed = false;
+		mapping_suspect(m, now, at);
+	}
 }
 
 void

@@ -37,6 +37,7 @@ struct mapping {
 	bool suspect : 1;   /* the gateway has lost its state since the grant */
 	bool decided : 1;   /* granted or refused in this run */
 	bool renewed : 1;   /* since publish() looked last */
+	bool forgotten : 1; /* by a gateway that has restarted, since publish() told it last */
 	bool copies : 1;    /* the last answer may not be the only one on its way */
 	bool asked_pcp : 1; /* a PCP request was sent on this path */
 	bool asked_natpmp : 1;

@@ -93,6 +93,14 @@ all_renewed(const struct unit *u)
 	return true;
 }
 
+/* What there was to be said of a restart of the gateway is said. */
+static void
+remembered(struct unit *u)
+{
+	for (unsigned i = 0; i < u->forward->count; i++)
+		u->mappings[i].forgotten = false;
+}
+
 static void
 publish_up(struct engine *e, mstime now, struct unit *u)
 {
@@ -115,6 +123,7 @@ publish_up(struct engine *e, mstime now, struct unit *u)
 		u->told_up = true;
 		remember_told(u, &external);
 		tell_mapping(e, now, first, EVENT_MAPPED, ports, NULL, 0);
+		remembered(u);
 		return;
 	}
 	changed = unit_differs(u, &external);
@@ -126,8 +135,11 @@ publish_up(struct engine *e, mstime now, struct unit *u)
 		remember_told(u, &external);
 		e->unsaved = true;
 		tell_mapping(e, now, first, EVENT_CHANGED, ports, &old, old_port);
+		if (!address_came)
+			remembered(u);
 	} else if (renewed) {
 		tell_mapping(e, now, first, EVENT_RENEWED, ports, NULL, 0);
+		remembered(u);
 	}
 }
 
@@ -231,6 +243,7 @@ tell_mapping(struct engine *e, mstime now, const struct mapping *m, enum engine_
 	struct engine_event event = { .kind = kind,
 		.mapping = &status,
 		.ports = ports,
+		.again = kind == EVENT_RENEWED && m->forgotten,
 		.has_old = old != NULL,
 		.old_external_port = old_port };
 

@@ -78,6 +78,12 @@ report_mapping(const struct engine_event *event)
 		report_failed(event, inside);
 		break;
 	case EVENT_RENEWED:
+		if (event->again) {
+			log_info("%s: %s %s is mapped to %s again", m->forward, protocol, inside,
+			    outside);
+			break;
+		}
+		/* fall through */
 	default:
 		log_debug("%s: %s %s renewed for %" PRIu32 " s", m->forward, protocol, inside,
 		    m->lifetime);

@@ -72,6 +72,21 @@ def test_log_of_a_healthy_day(home):
                                 "mappings", "web", "range", "stopped"]), "lines")
 
 
+def test_log_of_a_reboot(home):
+    """What was put back is told, and not as a renewal."""
+    home.up("web internal-port=8080", "range internal-port=5000-5003",
+            settings="probe-interval = 1\nrecovery-delay = 0", gateway={"epoch": 5000})
+    home.wait_state("range", "active")
+    home.tell("reboot", "silent", "epoch", "0")
+    until(lambda: len(re.findall(r" is mapped to \S+ again\n", home.log())) == 2,
+          "two forwards put back")
+    until(lambda: len(home.table()) == 5, "five mappings")
+    log = home.log()
+    check(re.search(r"gateway g: \S+ has lost its mappings; asking for them again", log), log)
+    check("web: tcp 127.0.0.1:8080 is mapped to 203.0.113.7:8080 again\n" in log, log)
+    check("range: tcp 127.0.0.1:5000-5003 is mapped to 203.0.113.7:5000-5003 again\n" in log, log)
+
+
 def test_start_without_forwards_is_said(home):
     home.write()
     home.start()

@@ -310,9 +310,43 @@ flood(struct stage *st, int variant)
 	    "a forged announcement was believed");
 }
 
+static unsigned
+told_again(const struct stage *st, mstime from)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < st->n_noted; i++)
+		n += st->noted[i].again && st->noted[i].at >= from;
+	return n;
+}
+
+/* What a restart took is told as put back, once for each forward; a renewal is not. */
+static void
+put_back(struct stage *st, int variant)
+{
+	struct forward_spec f = stage_spec(6000, PROTOCOL_TCP, 3600);
+
+	simple(st, variant, 2, 120);
+	f.count = 4;
+	f.name = "range";
+	stage_want(st, &f);
+	EXPECT(st, stage_wait(st, 5000, stage_all_active), "the range is not mapped in 5 s");
+	stage_run(st, 70 * MSTIME_SECOND);
+	engine_renew(st->engine, st->now, NULL);
+	stage_run(st, 30 * MSTIME_SECOND);
+	EXPECT(st, told_again(st, 0) == 0, "renewals are told as put back");
+	gw_restart(&st->box, st->now, false);
+	stage_run(st, 110 * MSTIME_SECOND);
+	EXPECT(st, told_again(st, 0) == 3, "put back: told %u times", told_again(st, 0));
+	stage_run(st, 10 * MINUTE);
+	EXPECT(st, told_again(st, 0) == 3, "renewals after it: told %u times", told_again(st, 0));
+	EXPECT(st, stage_noted_count(st, EVENT_MAPPED, 0) == 3, "lost in between");
+}
+
 const struct directed directed_epoch[] = {
 	{ "S-13 reboot, announced", reboot_announced, 2 },
 	{ "S-13 reboot, seen in an answer", reboot_seen, 2 },
+	{ "what a reboot took is told as put back", put_back, 10 },
 	{ "S-15 Q-007 epoch stuck at 0", stuck_epoch, 4 },
 	{ "P-63 epoch table", epoch_table, 7 * 8 },
 	{ "P-27 edges", p27, 2 },

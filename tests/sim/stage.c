@@ -122,6 +122,7 @@ io_event(void *ctx, const struct engine_event *e)
 	memset(x, 0, sizeof *x);
 	x->at = st->now;
 	x->kind = e->kind;
+	x->again = e->again;
 	if (e->mapping) {
 		x->internal = e->mapping->internal_port;
 		x->external = e->mapping->external_port;

@@ -31,7 +31,7 @@ struct noted {
 	mstime at;
 	enum engine_event_kind kind;
 	uint16_t internal, external, old; /* ports, of mapping events */
-	bool has_external;
+	bool has_external, again;
 	uint32_t address;
 	struct problem problem;
 };
