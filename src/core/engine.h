@@ -348,6 +348,8 @@ struct memory_mapping {
 	char forward[64 + 1];
 	enum family family;
 	struct netaddr address, local; /* of the path */
+	bool has_link_address;
+	uint8_t link_address[6];
 	enum mapper mapper;
 	uint8_t protocol;
 	bool has_internal;
@@ -357,9 +359,13 @@ struct memory_mapping {
 	mstime expires; /* lower bound */
 };
 
-/* By index; false past the end. */
-bool engine_memory_gateway(const struct engine *, size_t i, struct memory_gateway *);
-bool engine_memory_mapping(const struct engine *, size_t i, struct memory_mapping *);
+/* Tells all that is worth remembering, each once; borrowed for the call. */
+struct memory_listener {
+	void (*gateway)(void *ctx, const struct memory_gateway *);
+	void (*mapping)(void *ctx, const struct memory_mapping *);
+};
+void
+engine_memory_each(const struct engine *, mstime now, const struct memory_listener *, void *ctx);
 /* Hints from an earlier run, before the first engine_path_up(). Never believed, only used to
  * ask better. False: full or out of memory, ignored. */
 bool engine_remember_gateway(struct engine *, mstime now, const struct memory_gateway *);

@@ -402,12 +402,16 @@ void mapping_status(const struct mapping *, mstime now, struct mapping_status *)
 void leftover_release(struct path *, mstime now);
 /* The mapping asks for this one itself. */
 void leftover_forget(struct path *, const struct mapping *);
+/* Which box is there is known now: those of another one are none of its business. */
+void leftover_recheck(struct path *);
 
 /* memory.c */
 void memory_apply(struct engine *, struct path *, mstime now);
 uint16_t memory_port(const struct engine *, const struct mapping *);
 /* When a remembered lease of another address of ours ends that has the port wished for; 0: none. */
 mstime memory_blocker(const struct engine *, const struct mapping *);
+/* Was this lease made on this path, by the box that is there now? */
+bool memory_is_of(const struct memory_mapping *, const struct path *);
 /* Before a path is forgotten. */
 void memory_keep(struct path *);
 

@@ -13,20 +13,25 @@
  */
 #define PATIENCE (10 * MSTIME_SECOND)
 
+/* Is this mapping, or ghost, the remembered one? */
+static bool
+stands_for(const struct mapping *m, const struct memory_mapping *s)
+{
+	const struct netaddr *internal = mapping_internal(m);
+
+	return m->protocol == s->protocol && m->internal_port == s->internal_port &&
+	    (internal != NULL) == s->has_internal &&
+	    (internal == NULL || netaddr_equal(internal, &s->internal));
+}
+
 static bool
 is_wanted(const struct path *p, const struct memory_mapping *s)
 {
 	const struct mapping *m;
 
 	TAILQ_FOREACH(m, &p->mappings, of_path)
-	{
-		const struct netaddr *internal = mapping_internal(m);
-
-		if (m->unit != NULL && m->protocol == s->protocol &&
-		    m->internal_port == s->internal_port && (internal != NULL) == s->has_internal &&
-		    (internal == NULL || netaddr_equal(internal, &s->internal)))
-			return true;
-	}
+	if (m->unit != NULL && stands_for(m, s))
+		return true;
 	return false;
 }
 
@@ -34,9 +39,7 @@ static bool
 is_ours(const struct path *p, const struct memory_mapping *s, mstime now)
 {
 	return s->expires > now && s->internal_port != 0 && path_allows(p, s->mapper) &&
-	    s->family == p->family && netaddr_equal(&s->address, &p->address) &&
-	    netaddr_equal(&s->local, &p->local) && strcmp(s->interface, p->interface) == 0 &&
-	    strcmp(s->gateway, p->gateway->name) == 0;
+	    memory_is_of(s, p);
 }
 
 static void
@@ -99,5 +102,26 @@ leftover_forget(struct path *p, const struct mapping *wanted)
 		    m->internal_port == wanted->internal_port &&
 		    memcmp(m->nonce, wanted->nonce, sizeof(m->nonce)) == 0)
 			ghost_free(m);
+	}
+}
+
+void
+leftover_recheck(struct path *p)
+{
+	struct engine *e = p->engine;
+	struct mapping *m, *after;
+
+	for (m = TAILQ_FIRST(&p->mappings); m != NULL; m = after) {
+		size_t i = 0;
+
+		after = TAILQ_NEXT(m, of_path);
+		while (is_leftover(m) && i < e->n_seen_mappings &&
+		    !(stands_for(m, &e->seen_mappings[i]) &&
+			!memory_is_of(&e->seen_mappings[i], p)))
+			i++;
+		if (!is_leftover(m) || i == e->n_seen_mappings)
+			continue;
+		e->seen_mappings[i].expires = m->expires;
+		ghost_free(m);
 	}
 }

@@ -21,13 +21,20 @@ copy_name(char *to, size_t room, const char *from)
 	to[n] = '\0';
 }
 
+/* An address of a home network says little; the box's own address tells it from others. */
+static bool
+other_link(bool known, const uint8_t link[6], const struct path *p)
+{
+	return known && p->has_link_address &&
+	    memcmp(link, p->link_address, sizeof(p->link_address)) != 0;
+}
+
 static bool
 same_box(const struct memory_gateway *s, const struct path *p)
 {
 	return s->family == p->family && netaddr_equal(&s->address, &p->address) &&
 	    strcmp(s->gateway, p->gateway->name) == 0 && strcmp(s->interface, p->interface) == 0 &&
-	    !(s->has_link_address && p->has_link_address &&
-		memcmp(s->link_address, p->link_address, sizeof(s->link_address)) != 0);
+	    !other_link(s->has_link_address, s->link_address, p);
 }
 
 static bool
@@ -42,11 +49,13 @@ same_key(const struct memory_mapping *s, const struct mapping *m)
 	    (internal == NULL || netaddr_equal(internal, &s->internal));
 }
 
-static bool
-same_path(const struct memory_mapping *s, const struct path *p)
+bool
+memory_is_of(const struct memory_mapping *s, const struct path *p)
 {
-	return netaddr_equal(&s->address, &p->address) && netaddr_equal(&s->local, &p->local) &&
-	    strcmp(s->interface, p->interface) == 0;
+	return s->family == p->family && netaddr_equal(&s->address, &p->address) &&
+	    netaddr_equal(&s->local, &p->local) && strcmp(s->interface, p->interface) == 0 &&
+	    strcmp(s->gateway, p->gateway->name) == 0 &&
+	    !other_link(s->has_link_address, s->link_address, p);
 }
 
 void
@@ -85,7 +94,7 @@ memory_port(const struct engine *e, const struct mapping *m)
 
 		if (!same_key(s, m))
 			continue;
-		if (same_path(s, m->path))
+		if (memory_is_of(s, m->path))
 			return s->external_port;
 		if (m->wish == 0)
 			port = s->external_port;
@@ -103,6 +112,7 @@ memory_blocker(const struct engine *e, const struct mapping *m)
 
 		if (same_key(s, m) && s->external_port == m->wish &&
 		    netaddr_equal(&s->address, &m->path->address) &&
+		    !other_link(s->has_link_address, s->link_address, m->path) &&
 		    !netaddr_equal(&s->local, &m->path->local))
 			end = later(end, s->expires);
 	}
@@ -137,6 +147,7 @@ fill_mapping(const struct mapping *m, struct memory_mapping *out)
 	*out = (struct memory_mapping){ .family = p->family,
 		.address = p->address,
 		.local = p->local,
+		.has_link_address = p->has_link_address,
 		.mapper = m->maker,
 		.protocol = m->protocol,
 		.has_internal = internal != NULL,
@@ -145,6 +156,7 @@ fill_mapping(const struct mapping *m, struct memory_mapping *out)
 		.expires = m->expires };
 	copy_name(out->gateway, sizeof(out->gateway), p->gateway->name);
 	copy_name(out->interface, sizeof(out->interface), p->interface);
+	memcpy(out->link_address, p->link_address, sizeof(out->link_address));
 	copy_name(
 	    out->forward, sizeof(out->forward), m->unit != NULL ? m->unit->forward->name : "");
 	if (internal != NULL)
@@ -217,16 +229,7 @@ engine_remember_mapping(struct engine *e, mstime now, const struct memory_mappin
 	return true;
 }
 
-static const struct path *
-answered_path(const struct engine *e, size_t *i)
-{
-	const struct path *p;
-
-	TAILQ_FOREACH(p, &e->paths, next)
-	if (p->answered && p->mapper != MAPPER_NONE && (*i)-- == 0)
-		return p;
-	return NULL;
-}
+/* ---- telling ------------------------------------------------------------------------------- */
 
 static bool
 is_live(const struct engine *e, const struct memory_gateway *s)
@@ -239,23 +242,6 @@ is_live(const struct engine *e, const struct memory_gateway *s)
 	return false;
 }
 
-bool
-engine_memory_gateway(const struct engine *e, size_t i, struct memory_gateway *out)
-{
-	const struct path *p = answered_path(e, &i);
-
-	if (p != NULL) {
-		fill_gateway(p, out);
-		return true;
-	}
-	for (size_t k = 0; k < e->n_seen_gateways; k++)
-		if (!is_live(e, &e->seen_gateways[k]) && i-- == 0) {
-			*out = e->seen_gateways[k];
-			return true;
-		}
-	return false;
-}
-
 /* A remembered lease counts until its path is there again and says better. */
 static bool
 is_stale(const struct engine *e, const struct memory_mapping *s)
@@ -263,27 +249,65 @@ is_stale(const struct engine *e, const struct memory_mapping *s)
 	const struct path *p;
 
 	TAILQ_FOREACH(p, &e->paths, next)
-	if (same_path(s, p) && p->heard >= 0)
+	if (memory_is_of(s, p) && p->heard >= 0)
 		return true;
 	return false;
 }
 
-bool
-engine_memory_mapping(const struct engine *e, size_t i, struct memory_mapping *out)
+/* One that has ended is still a suggestion for the mapping that had it, as long as that is without
+ * a lease. Nothing else of it is kept, or the file would grow with every network ever seen. */
+static bool
+is_suggestion(const struct engine *e, const struct memory_mapping *s)
 {
+	const struct forward *f;
+
+	TAILQ_FOREACH(f, &e->forwards, next)
+	for (unsigned i = 0; strcmp(f->name, s->forward) == 0 && i < f->n_units; i++) {
+		const struct unit *u = &f->units[i];
+
+		if (u->family == s->family && u->protocol == s->protocol &&
+		    s->internal_port >= f->internal_port &&
+		    s->internal_port < f->internal_port + f->count &&
+		    u->mappings[s->internal_port - f->internal_port].expires == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+tell_gateways(const struct engine *e, const struct memory_listener *to, void *ctx)
+{
+	struct memory_gateway g;
+	const struct path *p;
+
+	TAILQ_FOREACH(p, &e->paths, next)
+	if (p->answered && p->mapper != MAPPER_NONE) {
+		fill_gateway(p, &g);
+		to->gateway(ctx, &g);
+	}
+	for (size_t i = 0; i < e->n_seen_gateways; i++)
+		if (!is_live(e, &e->seen_gateways[i]))
+			to->gateway(ctx, &e->seen_gateways[i]);
+}
+
+void
+engine_memory_each(const struct engine *e, mstime now, const struct memory_listener *to, void *ctx)
+{
+	struct memory_mapping told;
 	const struct path *p;
 	const struct mapping *m;
 
+	tell_gateways(e, to, ctx);
 	TAILQ_FOREACH(p, &e->paths, next)
 	TAILQ_FOREACH(m, &p->mappings, of_path)
-	if (m->expires != 0 && i-- == 0) {
-		fill_mapping(m, out);
-		return true;
+	if (m->expires != 0) {
+		fill_mapping(m, &told);
+		to->mapping(ctx, &told);
 	}
-	for (size_t k = 0; k < e->n_seen_mappings; k++)
-		if (!is_stale(e, &e->seen_mappings[k]) && i-- == 0) {
-			*out = e->seen_mappings[k];
-			return true;
-		}
-	return false;
+	for (size_t i = 0; i < e->n_seen_mappings; i++) {
+		const struct memory_mapping *s = &e->seen_mappings[i];
+
+		if (!is_stale(e, s) && (s->expires > now || is_suggestion(e, s)))
+			to->mapping(ctx, s);
+	}
 }

@@ -112,6 +112,7 @@ engine_path_up(struct engine *e, mstime now, uint32_t number, const struct path_
 	if (info->has_link_address && !p->has_link_address) {
 		p->has_link_address = true;
 		memcpy(p->link_address, info->link_address, sizeof(p->link_address));
+		leftover_recheck(p);
 		e->unsaved = true;
 	}
 	g->current[info->family] = p;

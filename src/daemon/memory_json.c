@@ -21,15 +21,14 @@ address_json(const struct netaddr *a)
 }
 
 static json_t *
-link_json(const struct memory_gateway *g)
+link_json(bool known, const uint8_t a[6])
 {
 	char text[18];
 
-	if (!g->has_link_address)
+	if (!known)
 		return json_null();
-	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", g->link_address[0],
-	    g->link_address[1], g->link_address[2], g->link_address[3], g->link_address[4],
-	    g->link_address[5]);
+	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3], a[4],
+	    a[5]);
 	return json_string(text);
 }
 
@@ -47,38 +46,57 @@ gateway_json(const struct memory_gateway *g)
 {
 	return json_pack("{ss ss ss so so so ss sb so so}", "gateway", g->gateway, "interface",
 	    g->interface, "family", family_name(g->family), "address", address_json(&g->address),
-	    "local_address", address_json(&g->local), "link_address", link_json(g), "mapper",
-	    mapper_name(g->mapper), "pcp_spoken", g->pcp_spoken, "pcp_epoch", epoch_json(g, 0),
-	    "nat_pmp_epoch", epoch_json(g, 1));
+	    "local_address", address_json(&g->local), "link_address",
+	    link_json(g->has_link_address, g->link_address), "mapper", mapper_name(g->mapper),
+	    "pcp_spoken", g->pcp_spoken, "pcp_epoch", epoch_json(g, 0), "nat_pmp_epoch",
+	    epoch_json(g, 1));
 }
 
 static json_t *
 mapping_json(const struct memory_mapping *m)
 {
-	return json_pack("{ss ss ss ss so so ss ss so si si so sI}", "forward", m->forward,
+	return json_pack("{ss ss ss ss so so so ss ss so si si so sI}", "forward", m->forward,
 	    "gateway", m->gateway, "interface", m->interface, "family", family_name(m->family),
 	    "address", address_json(&m->address), "local_address", address_json(&m->local),
-	    "mapper", mapper_name(m->mapper), "protocol", protocol_name(m->protocol),
-	    "internal_address", m->has_internal ? address_json(&m->internal) : json_null(),
-	    "internal_port", (int)m->internal_port, "external_port", (int)m->external_port,
-	    "external_address", address_json(&m->external), "expires", (json_int_t)m->expires);
+	    "link_address", link_json(m->has_link_address, m->link_address), "mapper",
+	    mapper_name(m->mapper), "protocol", protocol_name(m->protocol), "internal_address",
+	    m->has_internal ? address_json(&m->internal) : json_null(), "internal_port",
+	    (int)m->internal_port, "external_port", (int)m->external_port, "external_address",
+	    address_json(&m->external), "expires", (json_int_t)m->expires);
+}
+
+struct lists {
+	json_t *gateways, *mappings;
+};
+
+static void
+add_gateway(void *ctx, const struct memory_gateway *g)
+{
+	struct lists *l = ctx;
+
+	(void)json_array_append_new(l->gateways, gateway_json(g));
+}
+
+static void
+add_mapping(void *ctx, const struct memory_mapping *m)
+{
+	struct lists *l = ctx;
+
+	if (m->mapper != MAPPER_NONE)
+		(void)json_array_append_new(l->mappings, mapping_json(m));
 }
 
 char *
-memory_json_print(const struct engine *e, const char *boot, size_t *n)
+memory_json_print(const struct engine *e, mstime now, const char *boot, size_t *n)
 {
-	json_t *gateways = json_array(), *mappings = json_array(), *document;
-	struct memory_gateway g;
-	struct memory_mapping m;
+	static const struct memory_listener listener = { add_gateway, add_mapping };
+	struct lists lists = { json_array(), json_array() };
+	json_t *document;
 	char *text = NULL;
 
-	for (size_t i = 0; engine_memory_gateway(e, i, &g); i++)
-		(void)json_array_append_new(gateways, gateway_json(&g));
-	for (size_t i = 0; engine_memory_mapping(e, i, &m); i++)
-		if (m.mapper != MAPPER_NONE)
-			(void)json_array_append_new(mappings, mapping_json(&m));
+	engine_memory_each(e, now, &listener, &lists);
 	document = json_pack("{ss ss so so}", "format", FORMAT, "boot_id", boot, "gateways",
-	    gateways, "mappings", mappings);
+	    lists.gateways, "mappings", lists.mappings);
 	if (document != NULL)
 		text = json_dumps(document, JSON_INDENT(1));
 	json_decref(document);
@@ -147,18 +165,19 @@ get_mapper(const json_t *o, enum mapper *to)
 	return false;
 }
 
-static void
-get_link(const json_t *o, struct memory_gateway *g)
+/* False: there is none. */
+static bool
+get_link(const json_t *o, uint8_t to[6])
 {
 	const char *text = json_string_value(json_object_get(o, "link_address"));
 	unsigned b[6];
 
 	if (text == NULL || strlen(text) != 17 ||
 	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5]) != 6)
-		return;
-	g->has_link_address = true;
+		return false;
 	for (int i = 0; i < 6; i++)
-		g->link_address[i] = (uint8_t)b[i];
+		to[i] = (uint8_t)b[i];
+	return true;
 }
 
 static void
@@ -184,7 +203,7 @@ parse_gateway(const json_t *o, mstime now, bool same_boot, struct memory_gateway
 	    !get_family(o, &g->family) || !get_address(o, "address", &g->address) ||
 	    !get_address(o, "local_address", &g->local) || !get_mapper(o, &g->mapper))
 		return false;
-	get_link(o, g);
+	g->has_link_address = get_link(o, g->link_address);
 	g->pcp_spoken = json_is_true(json_object_get(o, "pcp_spoken"));
 	if (same_boot) {
 		get_epoch(o, "pcp_epoch", now, g, 0);
@@ -214,6 +233,7 @@ parse_mapping(const json_t *o, mstime now, bool same_boot, struct memory_mapping
 	m->internal_port = (uint16_t)internal;
 	m->external_port = (uint16_t)external;
 	m->has_internal = get_address(o, "internal_address", &m->internal);
+	m->has_link_address = get_link(o, m->link_address);
 	if (!get_address(o, "external_address", &m->external))
 		m->external = netaddr_any4;
 	/* No lease lasts longer than a day from now; of another boot nothing is known. */

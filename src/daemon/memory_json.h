@@ -13,7 +13,7 @@
  */
 
 /* The document, to be freed by the caller; NULL when out of memory. */
-char *memory_json_print(const struct engine *, const char *boot, size_t *n);
+char *memory_json_print(const struct engine *, mstime now, const char *boot, size_t *n);
 
 /* Every field is checked and clamped; a doubtful entry is left out. False: not our document. */
 bool memory_json_parse(struct engine *, mstime now, const char *boot, const char *text, size_t n)

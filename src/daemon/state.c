@@ -73,7 +73,7 @@ static int
 put(struct state *s)
 {
 	size_t n;
-	char *text = memory_json_print(s->engine, s->boot, &n);
+	char *text = memory_json_print(s->engine, loop_now(s->loop), s->boot, &n);
 	int error = text != NULL ? statefile_put(s->file, text, n) : -ENOMEM;
 
 	loop_timer_set(s->timer, MSTIME_NEVER);

@@ -247,7 +247,113 @@ neighbours(struct stage *st, int variant)
 	EXPECT(st, is_state(st, "third", MAPPING_ACTIVE), "the third is not mapped");
 }
 
+/* ---- another box behind the same address -------------------------------------------------- */
+
+#define HOME 0x11 /* last octet of a box's link address; 0: not known */
+#define CAFE 0x22
+
+static void
+box_up(struct stage *st, uint32_t path, uint8_t box)
+{
+	struct path_info info = { .gateway = "default",
+		.family = FAMILY_IPV4,
+		.ifindex = 2,
+		.interface = "wlan0",
+		.address = gw_netaddr(GATEWAY),
+		.local = gw_netaddr(LOCAL),
+		.on_link = true,
+		.has_link_address = box != 0,
+		.link_address = { 2, 0, 0, 0, 0, box } };
+
+	st->path = path;
+	if (engine_path_up(st->engine, st->now, path, &info))
+		stage_fail(st, "engine_path_up failed");
+}
+
+/* A lease of an earlier run, at home. */
+static void
+remember(struct stage *st, uint16_t internal, uint16_t external)
+{
+	struct memory_mapping m = { .gateway = "default",
+		.interface = "wlan0",
+		.forward = "web",
+		.address = gw_netaddr(GATEWAY),
+		.local = gw_netaddr(LOCAL),
+		.has_link_address = true,
+		.link_address = { 2, 0, 0, 0, 0, HOME },
+		.mapper = MAPPER_PCP,
+		.protocol = PROTOCOL_TCP,
+		.internal_port = internal,
+		.external_port = external,
+		.external = gw_netaddr(st->box.external),
+		.expires = st->now + HOUR };
+
+	if (!engine_remember_mapping(st->engine, st->now, &m))
+		stage_fail(st, "not remembered");
+}
+
+static void
+no_gateway(void *ctx, const struct memory_gateway *g)
+{
+	(void)ctx;
+	(void)g;
+}
+
+static void
+look_for_5000(void *ctx, const struct memory_mapping *m)
+{
+	bool *found = ctx;
+
+	*found |= m->internal_port == 5000;
+}
+
+static bool
+is_remembered(struct stage *st)
+{
+	static const struct memory_listener listener = { no_gateway, look_for_5000 };
+	bool found = false;
+
+	engine_memory_each(st->engine, st->now, &listener, &found);
+	return found;
+}
+
+/* What home has is neither deleted nor taken over in the café, but at home it is. 0: the café's
+ * box is known at once, 1: a moment later, 2: home's is. */
+static void
+left_at_home(struct stage *st, int variant)
+{
+	struct forward_spec web = stage_spec(5001, PROTOCOL_TCP, 3600);
+	const struct sent *s;
+	mstime at;
+
+	stage_only(st, MAPPER_PCP);
+	stage_start(st);
+	remember(st, 5000, 80);
+	remember(st, 5001, 81);
+	stage_want(st, &web);
+	at = st->now;
+	box_up(st, 1, variant == 0 ? CAFE : 0);
+	stage_run(st, MSTIME_SECOND);
+	if (variant > 0)
+		box_up(st, 1, variant == 1 ? CAFE : HOME);
+	stage_run(st, MINUTE);
+	s = stage_nth(st, MAP_REQUEST, 5001, at, 0);
+	EXPECT(st, s && s->q.external == (variant ? 81 : 5001), "port %u is suggested",
+	    s ? s->q.external : 0);
+	EXPECT(st, stage_count(st, DELETE_REQUEST, 5000, at, st->now) == (variant == 2),
+	    "deleted %u times", stage_count(st, DELETE_REQUEST, 5000, at, st->now));
+	EXPECT(st, is_remembered(st) == (variant != 2), "remembered or not");
+	at = st->now;
+	engine_path_down(st->engine, st->now, 1, PATH_DEAD);
+	box_up(st, 2, HOME);
+	stage_run(st, MINUTE);
+	EXPECT(st, stage_count(st, DELETE_REQUEST, 5000, at, st->now) == (variant != 2),
+	    "at home: deleted %u times", stage_count(st, DELETE_REQUEST, 5000, at, st->now));
+	EXPECT(st, !is_remembered(st), "still remembered");
+}
+
 const struct directed directed_gateways[] = {
+	{ "another box: what is left at home", left_at_home, 3 },
 	{ "two gateways, one box: the second is told", second_is_told, 4 },
 	{ "two gateways, one box: the second takes over", second_takes_over, 6 },
 	{ "two gateways, one box: routes meet", routes_meet, 1 },

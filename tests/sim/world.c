@@ -146,17 +146,30 @@ sim_pop(struct sim *s, mstime until, struct event *out)
 /* ---- after each input of the engine ----------------------------------------------------- */
 
 static void
+keep_gateway(void *ctx, const struct memory_gateway *g)
+{
+	struct memory *m = ctx;
+
+	if (m->n_gateways < MEMORY_GATEWAYS)
+		m->gateways[m->n_gateways++] = *g;
+}
+
+static void
+keep_mapping(void *ctx, const struct memory_mapping *g)
+{
+	struct memory *m = ctx;
+
+	if (m->n_mappings < MEMORY_MAPPINGS)
+		m->mappings[m->n_mappings++] = *g;
+}
+
+static void
 remember(struct sim *s)
 {
-	struct memory *m = &s->memory;
+	static const struct memory_listener listener = { keep_gateway, keep_mapping };
 
-	m->n_gateways = m->n_mappings = 0;
-	while (m->n_gateways < MEMORY_GATEWAYS &&
-	    engine_memory_gateway(s->engine, m->n_gateways, &m->gateways[m->n_gateways]))
-		m->n_gateways++;
-	while (m->n_mappings < MEMORY_MAPPINGS &&
-	    engine_memory_mapping(s->engine, m->n_mappings, &m->mappings[m->n_mappings]))
-		m->n_mappings++;
+	s->memory.n_gateways = s->memory.n_mappings = 0;
+	engine_memory_each(s->engine, s->now, &listener, &s->memory);
 }
 
 void
