@@ -30,8 +30,9 @@ struct state {
 	struct loop *loop;
 	struct engine *engine;
 	const char *directory;
-	struct statefile *file;
-	struct loop_timer *timer;
+	struct statefile *file, *secret_file;
+	struct loop_timer *timer, *secret_timer;
+	const uint8_t *secret; /* not on disk, but wanted there; NULL: all is well */
 	char boot[40];
 	int said;    /* -errno of the trouble last complained about; 0: all is well */
 	bool failed; /* the last write did */
@@ -69,6 +70,59 @@ save_done(void *ctx, int error)
 	loop_timer_set(s->timer, loop_now(s->loop) + SAVE_RETRY);
 }
 
+/* ---- a secret that could not be kept at the start ------------------------------------------ */
+
+/* In the child. The folder may have been missing, too. */
+static int
+write_document(const char *directory, const char *name, const void *bytes, size_t n)
+{
+	(void)mkdir(directory, 0755);
+	return statefile_write(directory, name, bytes, n);
+}
+
+static int
+write_secret(const char *directory, const char *name, const void *bytes, size_t n)
+{
+	(void)name;
+	(void)n;
+	(void)mkdir(directory, 0755);
+	return secret_store(directory, bytes);
+}
+
+static void
+secret_done(void *ctx, int error)
+{
+	struct state *s = ctx;
+
+	if (error == 0)
+		log_info("%s/secret is stored now: a restart will know its leases", s->directory);
+	else if (error == -EEXIST)
+		log_info("%s/secret is there now, but another one: it counts from the next start "
+			 "on, and a strict gateway may refuse then until old leases end",
+		    s->directory);
+	/* EINVAL: something else is in its place, and has been complained about. */
+	if (error == 0 || error == -EEXIST || error == -EINVAL)
+		s->secret = NULL;
+	else
+		loop_timer_set(s->secret_timer, loop_now(s->loop) + SAVE_RETRY);
+}
+
+static void
+put_secret(void *ctx)
+{
+	struct state *s = ctx;
+	int error;
+
+	if (s->secret == NULL || statefile_busy(s->secret_file))
+		return;
+	loop_timer_set(s->secret_timer, MSTIME_NEVER);
+	error = statefile_put(s->secret_file, s->secret, SECRET_SIZE);
+	if (error < 0)
+		secret_done(s, error);
+}
+
+/* ---- the document --------------------------------------------------------------------------- */
+
 static int
 put(struct state *s)
 {
@@ -76,6 +130,7 @@ put(struct state *s)
 	char *text = memory_json_print(s->engine, loop_now(s->loop), s->boot, &n);
 	int error = text != NULL ? statefile_put(s->file, text, n) : -ENOMEM;
 
+	put_secret(s);
 	loop_timer_set(s->timer, MSTIME_NEVER);
 	free(text);
 	malloc_trim(0);
@@ -114,11 +169,17 @@ state_new(struct loop *loop, struct engine *engine, const char *directory)
 	*s = (struct state){ .loop = loop, .engine = engine, .directory = directory };
 	s->timer = loop_timer_new(loop, save_due, s);
 	s->file = statefile_new(loop, directory, STATE_NAME, save_done, s);
+	s->secret_timer = loop_timer_new(loop, put_secret, s);
+	s->secret_file = statefile_new(loop, directory, "secret", secret_done, s);
 	read_boot_id(s);
-	if (s->timer != NULL && s->file != NULL)
-		return s;
-	state_free(s);
-	return NULL;
+	if (s->timer == NULL || s->file == NULL || s->secret_timer == NULL ||
+	    s->secret_file == NULL) {
+		state_free(s);
+		return NULL;
+	}
+	statefile_set_write(s->file, write_document);
+	statefile_set_write(s->secret_file, write_secret);
+	return s;
 }
 
 /* The document is of no use, and in the way of the next one. */
@@ -168,6 +229,10 @@ state_load(struct state *s, uint8_t secret[SECRET_SIZE])
 	load = secret_load(s->directory, secret);
 	if (error == 0)
 		error = load;
+	if (load < 0) {
+		s->secret = secret;
+		loop_timer_set(s->secret_timer, loop_now(s->loop) + SAVE_RETRY);
+	}
 	/* Only the secret is missed at once; what follows from the same cause goes without saying.
 	 */
 	if (error < 0 && is_news(s, error))
@@ -190,6 +255,7 @@ state_finish(struct state *s)
 
 	if (error == 0)
 		error = statefile_flush(s->file, SAVE_PATIENCE);
+	(void)statefile_flush(s->secret_file, SAVE_PATIENCE);
 	if (error < 0 && is_news(s, error))
 		log_warning("%s/%s cannot be written: %s; the next start will know less",
 		    s->directory, STATE_NAME, strerror(-error));
@@ -201,6 +267,8 @@ state_free(struct state *s)
 	if (s == NULL)
 		return;
 	statefile_free(s->file);
+	statefile_free(s->secret_file);
 	loop_timer_free(s->timer);
+	loop_timer_free(s->secret_timer);
 	free(s);
 }

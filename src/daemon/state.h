@@ -16,7 +16,8 @@ struct state;
 
 /* All borrowed for its life. NULL when out of memory. */
 struct state *state_new(struct loop *, struct engine *, const char *directory);
-/* What an earlier run left, before the first path is up. Waits for the disk. */
+/* What an earlier run left, before the first path is up. Waits for the disk. The secret is
+ * borrowed: one that could not be kept now is stored as soon as the disk is well again. */
 void state_load(struct state *, uint8_t secret[SECRET_SIZE]);
 /* What the engine remembers has changed: it is written a moment later. */
 void state_changed(struct state *);

@@ -101,6 +101,24 @@ secret_load(const char *dir, uint8_t out[SECRET_SIZE])
 	return error;
 }
 
+int
+secret_store(const char *dir, const uint8_t secret[SECRET_SIZE])
+{
+	uint8_t there[SECRET_SIZE];
+	int error, folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (folder < 0)
+		return -errno;
+	error = read_secret(folder, there);
+	if (error == -ENOENT)
+		error = make_secret(folder, secret);
+	else if (error == 0 && memcmp(there, secret, SECRET_SIZE) != 0)
+		error = -EEXIST;
+	close(folder);
+	explicit_bzero(there, sizeof there);
+	return error;
+}
+
 void
 secret_hash(const uint8_t secret[SECRET_SIZE], const struct secret_part *parts, size_t n_parts,
     uint8_t *out, size_t n)

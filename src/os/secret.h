@@ -15,6 +15,10 @@
  */
 int secret_load(const char *dir, uint8_t out[SECRET_SIZE]);
 
+/* Makes DIR/secret of these bytes, in the same way. 0, also when it is these already; -EEXIST: it
+ * is another one, which is left alone; or another -errno. Waits for the disk. */
+int secret_store(const char *dir, const uint8_t secret[SECRET_SIZE]);
+
 /* First `n` (at most 32) octets of HMAC-SHA256(secret, parts); each part is prefixed by its length
  * (32 bit, big endian), so that no two lists of parts collide. */
 struct secret_part {

@@ -31,6 +31,9 @@ int statefile_set_aside(const char *dir, const char *name);
  */
 struct statefile *statefile_new(struct loop *, const char *dir, const char *name,
     void (*done)(void *ctx, int error), void *ctx);
+/* What the child does instead of statefile_write(), with the same arguments and result. */
+void statefile_set_write(struct statefile *,
+    int (*write)(const char *dir, const char *name, const void *bytes, size_t n));
 /* The bytes are copied or written before it returns. 0 or -errno (no process, no memory; it is not
  * tried again then: put it once more, later). */
 int statefile_put(struct statefile *, const void *bytes, size_t n);

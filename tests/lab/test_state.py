@@ -142,6 +142,40 @@ def disk_in_trouble(t, kind):
     expect(not more, "said again at the end: %s" % more)
 
 
+@test(each=["read-only", "missing"], seconds=15)
+def disk_recovers(t, kind):
+    """The secret that could not be kept is, as soon as the disk is well again, and the document."""
+    home = t.home()
+    gateway = t.fakegw(home, grant=3600, nonce_strict="on")
+    daemon = t.daemon(home, config(forward(8000, 18000), mappers="{pcp}"), start=False)
+    if kind == "missing":
+        daemon.state = t.lab.path("parent", "folder")
+    else:
+        Disk(t.lab, daemon.state, ",ro")
+    daemon.start()
+    daemon.wait_ready()
+    t.until(lambda: about(daemon, daemon.state), 4, "the disk's trouble to be told")
+    t.elapse(1.5)  # the document could not be written either
+    if kind == "missing":
+        os.mkdir(os.path.dirname(daemon.state))
+        os.chown(os.path.dirname(daemon.state), NOBODY, NOBODY)
+    else:
+        run("mount", "-o", "remount,rw,size=64k", daemon.state)
+    wanted = config(forward(8000, 18000), forward(8001, 18001), mappers="{pcp}")
+    daemon.reload(wanted)
+    t.until(lambda: about(daemon, "/secret is stored now"), 5, "the secret to be stored")
+    t.until(lambda: about(daemon, "state.json"), 5, "the document to be written")
+    expect(len(about(daemon, daemon.state)) == 3, "the log says: %s" % about(daemon, daemon.state))
+    expect(mode(daemon, "secret") == 0o600, "the secret can be read by others")
+    daemon.process.signal(signal.SIGKILL)
+    daemon.process.wait_exit(5)
+    daemon.start()
+    daemon.wait_ready()
+    refused = [str(d) for d in home.wire.replies(kind="map") if d.result]
+    expect(not refused, "refused: %s" % refused[:2])
+    expect(len(gateway.table()) == 2, "%d mappings at the gateway" % len(gateway.table()))
+
+
 def many():
     fixed = [forward(8000 + i, 18000 + i, "both", name="f%d" % i) for i in range(6)]
     free = [forward(9000 + i, "any", name="any%d" % i) for i in range(4)]

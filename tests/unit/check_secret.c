@@ -52,6 +52,29 @@ is_volatile(int error)
 	ck_assert_mem_ne(first, second, SECRET_SIZE);
 }
 
+/* The same octets, later; never instead of others. */
+START_TEST(stored_later)
+{
+	uint8_t secret[SECRET_SIZE], out[SECRET_SIZE];
+
+	ck_assert_int_eq(secret_load("/nowhere at all", secret), -ENOENT);
+	ck_assert_int_eq(secret_store("/nowhere at all", secret), -ENOENT);
+	ck_assert_int_eq(secret_store(folder, secret), 0);
+	file_equals("secret", secret, SECRET_SIZE);
+	ck_assert_uint_eq(file_mode("secret"), 0600);
+	ck_assert_int_eq(folder_count(), 1);
+	ck_assert_int_eq(secret_store(folder, secret), 0);
+	ck_assert_int_eq(secret_load(folder, out), 0);
+	ck_assert_mem_eq(out, secret, SECRET_SIZE);
+	out[0] ^= 1;
+	ck_assert_int_eq(secret_store(folder, out), -EEXIST);
+	file_equals("secret", secret, SECRET_SIZE);
+	file_make("secret", secret, 5);
+	ck_assert_int_eq(secret_store(folder, secret), -EINVAL);
+	file_equals("secret", secret, 5);
+}
+END_TEST
+
 START_TEST(wrong_sizes)
 {
 	static const char text[SECRET_SIZE + 1];
@@ -188,6 +211,7 @@ main(void)
 	tcase_add_checked_fixture(tc, folder_make, folder_remove);
 	tcase_add_test(tc, made_once);
 	tcase_add_test(tc, an_existing_one_is_read);
+	tcase_add_test(tc, stored_later);
 	tcase_add_test(tc, wrong_sizes);
 	tcase_add_test(tc, not_a_file);
 	tcase_add_test(tc, no_folder);
