@@ -7,6 +7,7 @@
 #include "os/loop.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,57 +16,65 @@
  */
 
 static void
-forget_document(struct control *c)
+forget_texts(struct control *c)
 {
-	json_decref(c->document);
-	varlink_text_free(c->text);
+	varlink_text_free(c->status);
 	varlink_text_free(c->present);
-	c->document = NULL;
-	c->text = c->present = NULL;
+	c->status = c->present = NULL;
 }
 
 /* Nothing in it changes but with an input of the engine, or with the second. */
-json_t *
-control_document(struct control *c)
+void
+control_refresh(struct control *c)
 {
-	mstime now = loop_now(c->loop);
+	mstime second = loop_now(c->loop) / MSTIME_SECOND;
+	bool ready = c->host->ready(c->ctx);
+
+	if (c->stamp == engine_stamp(c->engine) && c->second == second && c->ready == ready)
+		return;
+	forget_texts(c);
+	c->stamp = engine_stamp(c->engine);
+	c->second = second;
+	c->ready = ready;
+}
+
+/* NULL: out of memory. */
+static struct varlink_text *
+print_status(struct control *c, const json_t *names)
+{
 	struct status_head head = { .version = PACKAGE_VERSION,
 		.started = c->started,
 		.pid = (long)getpid(),
 		.ready = c->host->ready(c->ctx) };
+	struct varlink_text *t = varlink_text_new();
 
-	if (c->document != NULL && c->stamp == engine_stamp(c->engine) &&
-	    c->second == now / MSTIME_SECOND && c->ready == head.ready)
-		return c->document;
-	forget_document(c);
-	c->stamp = engine_stamp(c->engine);
-	c->second = now / MSTIME_SECOND;
-	c->ready = head.ready;
-	c->document = status_document(c->engine, now, &head);
-	return c->document;
+	if (t == NULL)
+		return NULL;
+	status_document(varlink_text_begin(t, NULL), c->engine, loop_now(c->loop), &head, names);
+	varlink_text_end(t, false);
+	return t;
 }
 
 static void
 get_status(void *ctx, struct varlink_call *call, json_t *parameters)
 {
 	struct control *c = ctx;
-	json_t *names, *document;
+	json_t *names;
 
 	if (!control_read_names(c, call, parameters, &names))
 		return;
-	document = control_document(c);
-	if (names != NULL && document != NULL) {
-		varlink_reply(call, status_pick(document, names));
+	if (names != NULL) {
+		struct varlink_text *t = print_status(c, names);
+
+		varlink_send(call, t, true);
+		varlink_text_free(t);
 		json_decref(names);
 		return;
 	}
-	json_decref(names);
-	if (c->text == NULL && document != NULL) {
-		c->text = varlink_text_new();
-		if (c->text != NULL)
-			varlink_text_add(c->text, json_incref(document), false);
-	}
-	varlink_send(call, c->text, true);
+	control_refresh(c);
+	if (c->status == NULL)
+		c->status = print_status(c, NULL);
+	varlink_send(call, c->status, true);
 }
 
 /* ---- parameters -------------------------------------------------------------------------------
@@ -156,22 +165,24 @@ renew(void *ctx, struct varlink_call *call, json_t *parameters)
 	varlink_reply(call, json_pack("{s:I}", "mappings", (json_int_t)n));
 }
 
-json_t *
-control_problems(const struct conf_problems *problems)
+void
+control_problems(struct jsontext *j, const struct conf_problems *problems)
 {
-	json_t *list = json_array();
-
-	for (size_t i = 0; list != NULL && i < problems->n; i++) {
+	jsontext_open(j, "problems", '[');
+	for (size_t i = 0; i < problems->n; i++) {
 		const struct conf_problem *p = &problems->list[i];
-		json_t *text = json_sprintf("%s%s", p->warning ? "warning: " : "", p->text);
+		char *warning = NULL;
 
-		/* What stands in a file need not be UTF-8. */
-		if (text == NULL)
-			text = json_string("something that is not UTF-8 text");
-		(void)json_array_append_new(list,
-		    json_pack("{s:s, s:i, s:o}", "file", p->file, "line", p->line, "text", text));
+		if (p->warning && asprintf(&warning, "warning: %s", p->text) < 0)
+			warning = NULL;
+		jsontext_open(j, NULL, '{');
+		jsontext_string(j, "file", p->file);
+		jsontext_integer(j, "line", p->line);
+		jsontext_string(j, "text", warning != NULL ? warning : p->text);
+		jsontext_close(j, '}');
+		free(warning);
 	}
-	return list;
+	jsontext_close(j, ']');
 }
 
 static void
@@ -189,9 +200,17 @@ reload(void *ctx, struct varlink_call *call, json_t *parameters)
 		    json_pack("{s:I, s:I, s:I, s:I}", "added", (json_int_t)changes.added, "changed",
 			(json_int_t)changes.changed, "removed", (json_int_t)changes.removed,
 			"unchanged", (json_int_t)changes.unchanged));
-	else
-		varlink_error(call, CONTROL_NAME ".ConfigRejected",
-		    json_pack("{s:o}", "problems", control_problems(&problems)));
+	else {
+		struct varlink_text *t = varlink_text_new();
+
+		if (t != NULL) {
+			control_problems(
+			    varlink_text_begin(t, CONTROL_NAME ".ConfigRejected"), &problems);
+			varlink_text_end(t, false);
+		}
+		varlink_send(call, t, true);
+		varlink_text_free(t);
+	}
 	conf_problems_clear(&problems);
 }
 
@@ -334,6 +353,6 @@ control_free(struct control *c)
 		return;
 	c->ending = true;
 	varlink_free(c->server);
-	forget_document(c);
+	forget_texts(c);
 	free(c);
 }

@@ -31,12 +31,18 @@ refuse_session(struct control *c, struct session *s, const char *error, const ch
 void
 hold_tell(struct control *c, struct session *s)
 {
-	bool active = false;
-	json_t *rows = status_forward(c->engine, loop_now(c->loop), s->name, &active);
+	struct varlink_text *t = varlink_text_new();
 
 	s->dirty = false;
-	varlink_reply_more(
-	    s->call, json_pack("{s:b, s:o}", "active", (int)active, "mappings", rows));
+	if (t != NULL) {
+		struct jsontext *j = varlink_text_begin(t, NULL);
+
+		jsontext_boolean(j, "active",
+		    status_forward(j, "mappings", c->engine, loop_now(c->loop), s->name));
+		varlink_text_end(t, true);
+	}
+	varlink_send(s->call, t, false);
+	varlink_text_free(t);
 }
 
 void

@@ -40,23 +40,24 @@ struct control {
 	uint64_t n_adhoc;
 	bool ending;
 	char started[STATUS_TIME_LEN];
-	/* The status of this moment: printed once for all that ask. */
-	json_t *document;
-	struct varlink_text *text, *present;
+	/* The status of this moment, as GetStatus and Monitor tell it: printed once for all that
+	 * ask. NULL: not yet; see control_refresh(). */
+	struct varlink_text *status, *present;
 	uint64_t stamp;
 	mstime second;
 	bool ready;
 };
 
 /* ---- control.c ---- */
-/* Borrowed until the next call; NULL: out of memory. */
-json_t *control_document(struct control *);
+/* Forgets what was printed before something changed. */
+void control_refresh(struct control *);
 /* Answers PermissionDenied itself. */
 bool control_may_change(struct control *, struct varlink_call *);
 /* The parameter `forwards`: a new object with the names as keys, or NULL for all. False: has been
  * answered with an error. */
 bool control_read_names(struct control *, struct varlink_call *, json_t *parameters, json_t **out);
-json_t *control_problems(const struct conf_problems *);
+/* The member "problems". */
+void control_problems(struct jsontext *, const struct conf_problems *);
 /* A session for a call that is kept; NULL: out of memory. */
 struct session *session_new(struct control *, struct varlink_call *);
 void session_free(struct control *, struct session *);

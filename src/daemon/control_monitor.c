@@ -8,15 +8,23 @@
 #include <stdint.h>
 #include <string.h>
 
-/* One reply: {"event": {…}}. Takes the members over; NULL ones are left out. */
-static json_t *
-event_reply(const char *event, const char *time, const char *key, json_t *value)
+/* One reply, {"event": {…}}, up to where the members of the event end. */
+static struct jsontext *
+event_begin(struct varlink_text *t, const char *event, const char *time)
 {
-	json_t *o = json_pack("{s:s, s:s}", "event", event, "time", time);
+	struct jsontext *j = varlink_text_begin(t, NULL);
 
-	if (value != NULL)
-		(void)json_object_set_new(o, key, value);
-	return json_pack("{s:o}", "event", o);
+	jsontext_open(j, "event", '{');
+	jsontext_string(j, "event", event);
+	jsontext_string(j, "time", time);
+	return j;
+}
+
+static void
+event_end(struct varlink_text *t, struct jsontext *j)
+{
+	jsontext_close(j, '}');
+	varlink_text_end(t, true);
 }
 
 static const char *
@@ -31,38 +39,52 @@ time_now(char room[STATUS_TIME_LEN])
 /* ---- the beginning ----------------------------------------------------------------------------
  */
 
-static void
-add_present(struct varlink_text *t, const json_t *document, const char *list, const char *key)
-{
-	json_t *row;
-	size_t i;
-	char room[STATUS_TIME_LEN];
-	const char *time = time_now(room);
+struct present {
+	struct varlink_text *text;
+	mstime now;
+	char time[STATUS_TIME_LEN];
+};
 
-	json_array_foreach(json_object_get(document, list), i, row)
-	    varlink_text_add(t, event_reply("present", time, key, json_incref(row)), true);
+static void
+present_gateway(void *ctx, const struct gateway_status *g)
+{
+	struct present *p = ctx;
+	struct jsontext *j = event_begin(p->text, "present", p->time);
+
+	status_gateway(j, "gateway", g);
+	event_end(p->text, j);
+}
+
+static void
+present_mapping(void *ctx, const struct mapping_status *m, unsigned ports)
+{
+	struct present *p = ctx;
+	struct jsontext *j = event_begin(p->text, "present", p->time);
+
+	status_mapping(j, "mapping", m, p->now, ports);
+	event_end(p->text, j);
 }
 
 /* NULL: out of memory. */
 static struct varlink_text *
-print_present(const json_t *document)
+print_present(struct control *c, const json_t *names)
 {
-	struct varlink_text *t = varlink_text_new();
-	char room[STATUS_TIME_LEN];
+	static const struct status_listener listener = { present_gateway, present_mapping };
+	struct present p = { .text = varlink_text_new(), .now = loop_now(c->loop) };
 
-	if (t == NULL || document == NULL)
-		return t;
-	add_present(t, document, "gateways", "gateway");
-	add_present(t, document, "mappings", "mapping");
-	varlink_text_add(t, event_reply("synchronised", time_now(room), NULL, NULL), true);
-	return t;
+	if (p.text == NULL)
+		return NULL;
+	time_now(p.time);
+	status_each(c->engine, p.now, names, &listener, &p);
+	event_end(p.text, event_begin(p.text, "synchronised", p.time));
+	return p.text;
 }
 
 void
 control_monitor(void *ctx, struct varlink_call *call, json_t *parameters)
 {
 	struct control *c = ctx;
-	json_t *names, *document, *picked;
+	json_t *names;
 	struct session *s;
 	struct varlink_text *t;
 
@@ -76,18 +98,16 @@ control_monitor(void *ctx, struct varlink_call *call, json_t *parameters)
 	}
 	s->names = names;
 	varlink_keep(call, s);
-	document = control_document(c);
 	if (names == NULL) {
+		control_refresh(c);
 		if (c->present == NULL)
-			c->present = print_present(document);
+			c->present = print_present(c, NULL);
 		varlink_send(call, c->present, false);
 		return;
 	}
-	picked = document != NULL ? status_pick(document, names) : NULL;
-	t = print_present(picked);
+	t = print_present(c, names);
 	varlink_send(call, t, false);
 	varlink_text_free(t);
-	json_decref(picked);
 }
 
 /* ---- news -------------------------------------------------------------------------------------
@@ -124,27 +144,23 @@ static struct varlink_text *
 print_event(const struct engine_event *event, mstime now)
 {
 	struct varlink_text *t = varlink_text_new();
-	const char *name = engine_event_name(event->kind);
 	char room[STATUS_TIME_LEN];
-	json_t *o, *value;
+	struct jsontext *j;
 
 	if (t == NULL)
 		return NULL;
-	value = event->mapping != NULL ? status_mapping(event->mapping, now, event->ports)
-				       : status_gateway(event->gateway);
-	o = event_reply(
-	    name, time_now(room), event->mapping != NULL ? "mapping" : "gateway", value);
+	j = event_begin(t, engine_event_name(event->kind), time_now(room));
+	if (event->mapping != NULL)
+		status_mapping(j, "mapping", event->mapping, now, event->ports);
+	else
+		status_gateway(j, "gateway", event->gateway);
 	if (event->has_old) {
-		json_t *inner = json_object_get(o, "event");
-		bool known = !netaddr_is_any(&event->old_external);
-
-		(void)json_object_set_new(
-		    inner, "old_external_address", status_address(known, &event->old_external));
+		status_address(j, "old_external_address", !netaddr_is_any(&event->old_external),
+		    &event->old_external);
 		if (event->mapping != NULL && event->old_external_port != 0)
-			(void)json_object_set_new(
-			    inner, "old_external_port", json_integer(event->old_external_port));
+			jsontext_integer(j, "old_external_port", event->old_external_port);
 	}
-	varlink_text_add(t, o, true);
+	event_end(t, j);
 	return t;
 }
 
@@ -174,11 +190,13 @@ control_reloaded(struct control *c, bool good, const struct conf_problems *probl
 	struct varlink_text *t = varlink_text_new();
 	char room[STATUS_TIME_LEN];
 
-	if (t != NULL)
-		varlink_text_add(t,
-		    event_reply(good ? "config-reloaded" : "config-rejected", time_now(room),
-			"problems", control_problems(problems)),
-		    true);
+	if (t != NULL) {
+		struct jsontext *j =
+		    event_begin(t, good ? "config-reloaded" : "config-rejected", time_now(room));
+
+		control_problems(j, problems);
+		event_end(t, j);
+	}
 	for (struct session *s = c->sessions; s != NULL; s = s->next)
 		if (!s->holds)
 			varlink_send(s->call, t, false);

@@ -3,95 +3,104 @@
 
 #include "daemon/status.h"
 
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 /* Unknown is null, never 0. */
-static json_t *
-number(bool known, json_int_t value)
+static void
+number(struct jsontext *j, const char *key, bool known, int64_t value)
 {
-	return known ? json_integer(value) : json_null();
+	if (known)
+		jsontext_integer(j, key, value);
+	else
+		jsontext_null(j, key);
 }
 
-static json_t *
-text(const char *value)
-{
-	json_t *string = value != NULL ? json_string(value) : NULL;
-
-	/* An interface may be called something that is not UTF-8. */
-	return string != NULL ? string : json_null();
-}
-
-json_t *
-status_address(bool known, const struct netaddr *a)
+void
+status_address(struct jsontext *j, const char *key, bool known, const struct netaddr *a)
 {
 	char room[NETADDR_STRLEN];
 
-	return known ? json_string(netaddr_print(a, room)) : json_null();
+	jsontext_string(j, key, known ? netaddr_print(a, room) : NULL);
 }
 
 /* What is left of a lease is rounded down and a wait is rounded up: neither promises too much. */
-static json_t *
-seconds_left(mstime at, mstime now)
+static void
+seconds_left(struct jsontext *j, const char *key, mstime at, mstime now)
 {
-	return number(at != MSTIME_NEVER, at > now ? (at - now) / MSTIME_SECOND : 0);
+	number(j, key, at != MSTIME_NEVER, at > now ? (at - now) / MSTIME_SECOND : 0);
 }
 
-static json_t *
-seconds_until(mstime at, mstime now)
+static void
+seconds_until(struct jsontext *j, const char *key, mstime at, mstime now)
 {
-	return number(
-	    at != MSTIME_NEVER, at > now ? (at - now + MSTIME_SECOND - 1) / MSTIME_SECOND : 0);
+	number(j, key, at != MSTIME_NEVER,
+	    at > now ? (at - now + MSTIME_SECOND - 1) / MSTIME_SECOND : 0);
 }
 
-json_t *
-status_gateway(const struct gateway_status *g)
+void
+status_gateway(struct jsontext *j, const char *key, const struct gateway_status *g)
 {
 	const char *class = netaddr_class_name(netaddr_classify(&g->external));
 	char room[PROBLEM_ROOM];
 
-	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o}",
-	    "name", g->name, "family", family_name(g->family), "address",
-	    status_address(g->has_path, &g->address), "interface",
-	    text(g->has_path ? g->interface : NULL), "local_address",
-	    status_address(g->has_path, &g->local), "state", gateway_state_name(g->state), "mapper",
-	    text(mapper_name(g->mapper)), "external_address",
-	    status_address(g->has_external, &g->external), "external_class",
-	    text(g->has_external ? class : NULL), "epoch", number(g->has_epoch, g->epoch), "rtt_ms",
-	    g->rtt_us >= 0 ? json_real(g->rtt_us / 1000.0) : json_null(), "reboots_seen",
-	    (json_int_t)g->reboots, "requests_sent", (json_int_t)g->sent, "last_error",
-	    text(problem_text(&g->problem, room, sizeof(room))));
+	jsontext_open(j, key, '{');
+	jsontext_string(j, "name", g->name);
+	jsontext_string(j, "family", family_name(g->family));
+	status_address(j, "address", g->has_path, &g->address);
+	jsontext_string(j, "interface", g->has_path ? g->interface : NULL);
+	status_address(j, "local_address", g->has_path, &g->local);
+	jsontext_string(j, "state", gateway_state_name(g->state));
+	jsontext_string(j, "mapper", mapper_name(g->mapper));
+	status_address(j, "external_address", g->has_external, &g->external);
+	jsontext_string(j, "external_class", g->has_external ? class : NULL);
+	number(j, "epoch", g->has_epoch, g->epoch);
+	if (g->rtt_us >= 0)
+		jsontext_thousandths(j, "rtt_ms", (uint32_t)g->rtt_us);
+	else
+		jsontext_null(j, "rtt_ms");
+	jsontext_integer(j, "reboots_seen", g->reboots);
+	jsontext_integer(j, "requests_sent", (int64_t)g->sent);
+	jsontext_string(j, "last_error", problem_text(&g->problem, room, sizeof(room)));
+	jsontext_close(j, '}');
 }
 
-json_t *
-status_mapping(const struct mapping_status *m, mstime now, unsigned ports)
+void
+status_mapping(
+    struct jsontext *j, const char *key, const struct mapping_status *m, mstime now, unsigned ports)
 {
 	char room[PROBLEM_ROOM];
 
-	return json_pack("{s:s, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:I, s:s, s:o, s:o, s:o, s:o, "
-			 "s:o, s:o, s:I, s:I, s:o}",
-	    "forward", m->forward, "gateway", m->gateway, "mapper", text(mapper_name(m->mapper)),
-	    "family", family_name(m->family), "protocol", protocol_name(m->protocol),
-	    "internal_address", status_address(m->has_internal, &m->internal), "internal_port",
-	    number(m->internal_port != 0, m->internal_port), "wanted_external_port",
-	    number(m->wanted_port != 0, m->wanted_port), "ports", (json_int_t)ports, "state",
-	    mapping_state_name(m->state), "external_address",
-	    status_address(m->has_external, &m->external), "external_port",
-	    number(m->has_lease, m->external_port), "lifetime", number(m->has_lease, m->lifetime),
-	    "expires_in", seconds_left(m->has_lease ? m->expires : MSTIME_NEVER, now), "renews_in",
-	    seconds_until(m->has_lease ? m->renews : MSTIME_NEVER, now), "retries_in",
-	    seconds_until(m->retries, now), "renewals", (json_int_t)m->renewals, "changes",
-	    (json_int_t)m->changes, "last_error",
-	    text(mapping_problem_text(m, room, sizeof(room))));
+	jsontext_open(j, key, '{');
+	jsontext_string(j, "forward", m->forward);
+	jsontext_string(j, "gateway", m->gateway);
+	jsontext_string(j, "mapper", mapper_name(m->mapper));
+	jsontext_string(j, "family", family_name(m->family));
+	jsontext_string(j, "protocol", protocol_name(m->protocol));
+	status_address(j, "internal_address", m->has_internal, &m->internal);
+	number(j, "internal_port", m->internal_port != 0, m->internal_port);
+	number(j, "wanted_external_port", m->wanted_port != 0, m->wanted_port);
+	jsontext_integer(j, "ports", ports);
+	jsontext_string(j, "state", mapping_state_name(m->state));
+	status_address(j, "external_address", m->has_external, &m->external);
+	number(j, "external_port", m->has_lease, m->external_port);
+	number(j, "lifetime", m->has_lease, m->lifetime);
+	seconds_left(j, "expires_in", m->has_lease ? m->expires : MSTIME_NEVER, now);
+	seconds_until(j, "renews_in", m->has_lease ? m->renews : MSTIME_NEVER, now);
+	seconds_until(j, "retries_in", m->retries, now);
+	jsontext_integer(j, "renewals", m->renewals);
+	jsontext_integer(j, "changes", m->changes);
+	jsontext_string(j, "last_error", mapping_problem_text(m, room, sizeof(room)));
+	jsontext_close(j, '}');
 }
 
 /* ---- rows ----------------------------------------------------------------------------------- */
 
 struct rows {
-	mstime now;
-	const char *name; /* of the one forward; NULL: all */
-	json_t *list;     /* NULL: out of memory */
+	const struct status_listener *listener;
+	void *ctx;
+	const json_t *names; /* keys; NULL: all */
+	const char *name;    /* of the one forward; NULL: all */
 	bool any, all_active;
 	struct mapping_status run; /* its first port */
 	unsigned ports;            /* 0: no run */
@@ -100,11 +109,8 @@ struct rows {
 static void
 end_run(struct rows *r)
 {
-	if (r->ports > 0 && r->list != NULL &&
-	    json_array_append_new(r->list, status_mapping(&r->run, r->now, r->ports)) != 0) {
-		json_decref(r->list);
-		r->list = NULL;
-	}
+	if (r->ports > 0)
+		r->listener->mapping(r->ctx, &r->run, r->ports);
 	r->ports = 0;
 }
 
@@ -152,7 +158,8 @@ add_mapping(void *ctx, const struct mapping_status *m)
 {
 	struct rows *r = ctx;
 
-	if (r->name != NULL && strcmp(r->name, m->forward) != 0)
+	if ((r->name != NULL && strcmp(r->name, m->forward) != 0) ||
+	    (r->names != NULL && json_object_get(r->names, m->forward) == NULL))
 		return;
 	r->any = true;
 	r->all_active &= m->state == MAPPING_ACTIVE;
@@ -172,83 +179,111 @@ add_mapping(void *ctx, const struct mapping_status *m)
 		r->run.changes = m->changes;
 }
 
-json_t *
-status_forward(const struct engine *e, mstime now, const char *name, bool *active)
-{
-	struct rows r = { .now = now, .name = name, .list = json_array(), .all_active = true };
-
-	engine_mapping_each(e, now, add_mapping, &r);
-	end_run(&r);
-	*active = r.any && r.all_active;
-	return r.list;
-}
-
 /* ---- the whole ------------------------------------------------------------------------------ */
 
-static json_t *
-gateways(const struct engine *e, mstime now)
+/* Of gateways: those that the forwards of `names` use. */
+struct used {
+	const json_t *names;
+	json_t *gateways; /* keys */
+};
+
+static void
+use_gateway(void *ctx, const struct mapping_status *m)
 {
-	json_t *list = json_array();
+	struct used *used = ctx;
+
+	if (json_object_get(used->names, m->forward) != NULL)
+		(void)json_object_set_new(used->gateways, m->gateway, json_true());
+}
+
+static void
+each_gateway(const struct engine *e, mstime now, const json_t *names,
+    const struct status_listener *listener, void *ctx)
+{
+	struct used used = { .names = names };
 	struct gateway_status g;
 
-	for (size_t i = 0; list != NULL && engine_gateway_status(e, now, i, &g); i++) {
-		if (json_array_append_new(list, status_gateway(&g)) != 0) {
-			json_decref(list);
-			list = NULL;
-		}
+	if (names != NULL) {
+		used.gateways = json_object();
+		engine_mapping_each(e, now, use_gateway, &used);
 	}
-	return list;
+	for (size_t i = 0; engine_gateway_status(e, now, i, &g); i++)
+		if (names == NULL || json_object_get(used.gateways, g.name) != NULL)
+			listener->gateway(ctx, &g);
+	json_decref(used.gateways);
 }
 
-json_t *
-status_document(const struct engine *e, mstime now, const struct status_head *head)
+static void
+each_mapping(struct rows *r, const struct engine *e, mstime now)
 {
-	bool active;
-
-	return json_pack("{s:s, s:I, s:s, s:b, s:o, s:o}", "version", head->version, "pid",
-	    (json_int_t)head->pid, "started", head->started, "ready", (int)head->ready, "gateways",
-	    gateways(e, now), "mappings", status_forward(e, now, NULL, &active));
+	r->all_active = true;
+	engine_mapping_each(e, now, add_mapping, r);
+	end_run(r);
 }
 
-/* The elements of `list` whose member `key` is a key of `names`; of `used`, if not NULL, their
- * gateways become keys. */
-static json_t *
-pick(json_t *list, const char *key, const json_t *names, json_t *used)
+void
+status_each(const struct engine *e, mstime now, const json_t *names,
+    const struct status_listener *listener, void *ctx)
 {
-	json_t *picked = json_array(), *row;
-	size_t i;
+	struct rows r = { .listener = listener, .ctx = ctx, .names = names };
 
-	json_array_foreach(list, i, row)
-	{
-		if (json_object_get(names, json_string_value(json_object_get(row, key))) == NULL)
-			continue;
-		if (used != NULL)
-			(void)json_object_set_new(
-			    used, json_string_value(json_object_get(row, "gateway")), json_true());
-		if (json_array_append(picked, row) != 0) {
-			json_decref(picked);
-			return NULL;
-		}
-	}
-	return picked;
+	each_gateway(e, now, names, listener, ctx);
+	each_mapping(&r, e, now);
 }
 
-json_t *
-status_pick(const json_t *document, const json_t *names)
-{
-	json_t *copy = json_copy((json_t *)(uintptr_t)document), *used = json_object();
+struct page {
+	struct jsontext *text;
+	mstime now;
+};
 
-	/* Mappings first: they say which gateways are used. */
-	if (copy != NULL &&
-	    (json_object_set_new(copy, "mappings",
-		 pick(json_object_get(document, "mappings"), "forward", names, used)) != 0 ||
-		json_object_set_new(copy, "gateways",
-		    pick(json_object_get(document, "gateways"), "name", used, NULL)) != 0)) {
-		json_decref(copy);
-		copy = NULL;
-	}
-	json_decref(used);
-	return copy;
+static void
+print_gateway(void *ctx, const struct gateway_status *g)
+{
+	struct page *page = ctx;
+
+	status_gateway(page->text, NULL, g);
+}
+
+static void
+print_mapping(void *ctx, const struct mapping_status *m, unsigned ports)
+{
+	struct page *page = ctx;
+
+	status_mapping(page->text, NULL, m, page->now, ports);
+}
+
+static const struct status_listener printer = { print_gateway, print_mapping };
+
+bool
+status_forward(
+    struct jsontext *j, const char *key, const struct engine *e, mstime now, const char *name)
+{
+	struct page page = { j, now };
+	struct rows r = { .listener = &printer, .ctx = &page, .name = name };
+
+	jsontext_open(j, key, '[');
+	each_mapping(&r, e, now);
+	jsontext_close(j, ']');
+	return r.any && r.all_active;
+}
+
+void
+status_document(struct jsontext *j, const struct engine *e, mstime now,
+    const struct status_head *head, const json_t *names)
+{
+	struct page page = { j, now };
+	struct rows r = { .listener = &printer, .ctx = &page, .names = names };
+
+	jsontext_string(j, "version", head->version);
+	jsontext_integer(j, "pid", head->pid);
+	jsontext_string(j, "started", head->started);
+	jsontext_boolean(j, "ready", head->ready);
+	jsontext_open(j, "gateways", '[');
+	each_gateway(e, now, names, &printer, &page);
+	jsontext_close(j, ']');
+	jsontext_open(j, "mappings", '[');
+	each_mapping(&r, e, now);
+	jsontext_close(j, ']');
 }
 
 const char *

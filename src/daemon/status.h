@@ -2,14 +2,16 @@
 #ifndef DAEMON_STATUS_H
 #define DAEMON_STATUS_H
 
+#include "base/jsontext.h"
 #include "core/engine.h"
 
 #include <jansson.h>
 #include <time.h>
 
 /*
- * The status document: what GetStatus, Monitor and Hold say, and what scripts rely on. Every
- * function returns a new reference, or NULL when out of memory.
+ * The status document: what GetStatus, Monitor and Hold say, and what scripts rely on. Everything
+ * is written into a text; nothing here fails but by running out of memory, which the text
+ * remembers.
  */
 #define STATUS_TIME_LEN 32
 
@@ -21,19 +23,27 @@ struct status_head {
 	bool ready;
 };
 
-json_t *status_document(const struct engine *, mstime now, const struct status_head *);
-/* The same for the forwards that are keys of `names`, and for the gateways that they use. Shares
- * the rows with `document`. */
-json_t *status_pick(const json_t *document, const json_t *names);
-/* Rows of one forward: runs of consecutive ports that share everything else. `active`: are all of
- * them, and is there one? */
-json_t *status_forward(const struct engine *, mstime now, const char *name, bool *active);
+/* Its members: of all forwards, or of those that are keys of `names` and the gateways they use. */
+void status_document(struct jsontext *, const struct engine *, mstime now,
+    const struct status_head *, const json_t *names);
+/* The same, row by row: gateways, then mappings. A row of mappings is a run of consecutive ports
+ * that share everything else. */
+struct status_listener {
+	void (*gateway)(void *ctx, const struct gateway_status *);
+	void (*mapping)(void *ctx, const struct mapping_status *, unsigned ports);
+};
+void status_each(const struct engine *, mstime now, const json_t *names,
+    const struct status_listener *, void *ctx);
+/* A list of the rows of one forward. Are all of them active, and is there one? */
+bool status_forward(
+    struct jsontext *, const char *key, const struct engine *, mstime now, const char *name);
 
 /* One of each. */
-json_t *status_gateway(const struct gateway_status *);
-json_t *status_mapping(const struct mapping_status *, mstime now, unsigned ports);
-/* Address and port, or null: what was before, in an event. */
-json_t *status_address(bool known, const struct netaddr *);
+void status_gateway(struct jsontext *, const char *key, const struct gateway_status *);
+void status_mapping(
+    struct jsontext *, const char *key, const struct mapping_status *, mstime now, unsigned ports);
+/* The address as text, or null. */
+void status_address(struct jsontext *, const char *key, bool known, const struct netaddr *);
 
 /* RFC 3339 in UTC, with milliseconds when `fine`. Returns `out`. */
 const char *status_time(const struct timespec *, bool fine, char out[STATUS_TIME_LEN]);

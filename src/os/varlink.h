@@ -19,6 +19,7 @@
 #define VARLINK_CLIENTS_KEPT 4 /* for root and the own uid */
 #define VARLINK_NESTING_MAX 32
 
+struct jsontext;
 struct loop;
 struct varlink;
 struct varlink_call;
@@ -64,18 +65,19 @@ void varlink_error(struct varlink_call *, const char *name, json_t *parameters);
 /* org.varlink.service's own errors. */
 void varlink_error_parameter(struct varlink_call *, const char *parameter);
 void varlink_error_permission(struct varlink_call *);
-void varlink_error_not_implemented(struct varlink_call *, const char *method);
 /* The call goes on after its method returned, until a final reply or gone(user). */
 void varlink_keep(struct varlink_call *, void *user);
 /* One of many replies. */
 void varlink_reply_more(struct varlink_call *, json_t *parameters);
 
-/* Replies printed once and sent to many. Counted references: each owner frees its own. */
+/* Replies printed once and sent to many, without a tree. Counted references: each owner frees its
+ * own. Out of memory is remembered, and whoever is sent such a text is disconnected. */
 struct varlink_text;
 struct varlink_text *varlink_text_new(void); /* NULL: out of memory */
-/* Appends one reply; an error is remembered, and whoever is sent the text is disconnected. */
-void varlink_text_add(struct varlink_text *, json_t *parameters, bool continues);
-size_t varlink_text_size(const struct varlink_text *);
+/* Begins one more reply, an error unless that is NULL: the caller writes the members of its
+ * parameters, and ends it. */
+struct jsontext *varlink_text_begin(struct varlink_text *, const char *error);
+void varlink_text_end(struct varlink_text *, bool continues);
 void varlink_text_free(struct varlink_text *);
 /* `last` says that the final reply is the last one in it. NULL counts as one with an error. */
 void varlink_send(struct varlink_call *, struct varlink_text *, bool last);

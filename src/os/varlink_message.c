@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "config.h"
 
+#include "base/jsontext.h"
 #include "os/varlink_internal.h"
 
 #include <errno.h>
@@ -27,9 +28,7 @@ static const char service_description[] =
 
 struct varlink_text {
 	unsigned owners;
-	bool broken;
-	char *bytes;
-	size_t used, size;
+	struct jsontext json;
 };
 
 struct varlink_text *
@@ -47,65 +46,65 @@ varlink_text_free(struct varlink_text *t)
 {
 	if (t == NULL || --t->owners > 0)
 		return;
-	free(t->bytes);
+	jsontext_clear(&t->json);
 	free(t);
 }
 
-size_t
-varlink_text_size(const struct varlink_text *t)
+struct jsontext *
+varlink_text_begin(struct varlink_text *t, const char *error)
 {
-	return t->used;
-}
+	struct jsontext *j = &t->json;
 
-static int
-text_append(const char *bytes, size_t n, void *ctx)
-{
-	struct varlink_text *t = ctx;
-
-	if (t->used + n > t->size) {
-		size_t size = t->size == 0 ? 512 : t->size;
-		char *grown;
-
-		while (size < t->used + n)
-			size *= 2;
-		grown = realloc(t->bytes, size);
-		if (grown == NULL) {
-			t->broken = true;
-			return -1;
-		}
-		t->bytes = grown;
-		t->size = size;
-	}
-	memcpy(t->bytes + t->used, bytes, n);
-	t->used += n;
-	return 0;
-}
-
-/* Seven digits are enough for a round-trip time, and 0.8 stays 0.8. */
-#define PRINT_FLAGS (JSON_COMPACT | JSON_REAL_PRECISION(7))
-
-static void
-add_message(struct varlink_text *t, const char *error, json_t *parameters, bool continues)
-{
-	json_t *message = json_object();
-
-	if (parameters == NULL)
-		parameters = json_object();
-	if (message == NULL || parameters == NULL ||
-	    (error != NULL && json_object_set_new(message, "error", json_string(error)) != 0) ||
-	    json_object_set(message, "parameters", parameters) != 0 ||
-	    (continues && json_object_set_new(message, "continues", json_true()) != 0) ||
-	    json_dump_callback(message, text_append, t, PRINT_FLAGS) != 0 ||
-	    text_append("", 1, t) != 0)
-		t->broken = true;
-	json_decref(message);
-	json_decref(parameters);
+	jsontext_open(j, NULL, '{');
+	if (error != NULL)
+		jsontext_string(j, "error", error);
+	jsontext_open(j, "parameters", '{');
+	return j;
 }
 
 void
-varlink_text_add(struct varlink_text *t, json_t *parameters, bool continues)
+varlink_text_end(struct varlink_text *t, bool continues)
 {
-	add_message(t, NULL, parameters, continues);
+	struct jsontext *j = &t->json;
+
+	jsontext_close(j, '}');
+	if (continues)
+		jsontext_boolean(j, "continues", true);
+	jsontext_close(j, '}');
+	jsontext_raw(j, "", 1);
+	j->comma = false;
+}
+
+/* ---- trees ---------------------------------------------------------------------------------- */
+
+/* Seven digits are enough for a round-trip time, and 0.8 stays 0.8. */
+#define PRINT_FLAGS (JSON_COMPACT | JSON_EMBED | JSON_REAL_PRECISION(7))
+
+static int
+append(const char *bytes, size_t n, void *ctx)
+{
+	struct jsontext *j = ctx;
+
+	jsontext_raw(j, bytes, n);
+	return j->broken ? -1 : 0;
+}
+
+/* A small answer, for which a tree is simplest. Takes `parameters` over; NULL: none. */
+static struct varlink_text *
+print_tree(const char *error, json_t *parameters, bool continues)
+{
+	struct varlink_text *t = varlink_text_new();
+
+	if (t != NULL) {
+		struct jsontext *j = varlink_text_begin(t, error);
+
+		if (parameters != NULL &&
+		    json_dump_callback(parameters, append, j, PRINT_FLAGS) != 0)
+			j->broken = true;
+		varlink_text_end(t, continues);
+	}
+	json_decref(parameters);
+	return t;
 }
 
 /* ---- output --------------------------------------------------------------------------------- */
@@ -118,7 +117,7 @@ drop_first(struct varlink_call *c)
 	c->out = first->next;
 	c->out_sent = 0;
 	if (c->out != NULL)
-		c->behind -= c->out->text->used;
+		c->behind -= c->out->text->json.used;
 	varlink_text_free(first->text);
 	free(first);
 }
@@ -134,8 +133,8 @@ void
 varlink_output_flush(struct varlink_call *c)
 {
 	while (c->out != NULL && !c->doomed) {
-		const struct varlink_text *t = c->out->text;
-		ssize_t n = send(c->fd, t->bytes + c->out_sent, t->used - c->out_sent,
+		const struct jsontext *j = &c->out->text->json;
+		ssize_t n = send(c->fd, j->bytes + c->out_sent, j->used - c->out_sent,
 		    MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (n < 0) {
@@ -144,7 +143,7 @@ varlink_output_flush(struct varlink_call *c)
 			return;
 		}
 		c->out_sent += (size_t)n;
-		if (c->out_sent == t->used)
+		if (c->out_sent == j->used)
 			drop_first(c);
 	}
 }
@@ -157,8 +156,8 @@ output_add(struct varlink_call *c, struct varlink_text *t)
 
 	if (c->doomed)
 		return;
-	if (t == NULL || t->broken || t->used == 0 ||
-	    (c->out != NULL && c->behind + t->used > VARLINK_BEHIND_MAX) ||
+	if (t == NULL || t->json.broken || t->json.used == 0 ||
+	    (c->out != NULL && c->behind + t->json.used > VARLINK_BEHIND_MAX) ||
 	    (chunk = calloc(1, sizeof(*chunk))) == NULL) {
 		c->doomed = true;
 		varlink_wake(c);
@@ -169,7 +168,7 @@ output_add(struct varlink_call *c, struct varlink_text *t)
 	if (c->out == NULL)
 		c->out = chunk;
 	else {
-		c->behind += t->used;
+		c->behind += t->json.used;
 		*c->out_end = chunk;
 	}
 	c->out_end = &chunk->next;
@@ -188,21 +187,10 @@ varlink_send(struct varlink_call *c, struct varlink_text *t, bool last)
 static void
 say(struct varlink_call *c, const char *error, json_t *parameters, bool continues)
 {
-	struct varlink_text *t;
+	struct varlink_text *t = print_tree(error, parameters, continues);
 
-	if (c->oneway) {
-		json_decref(parameters);
-	} else {
-		t = varlink_text_new();
-		if (t != NULL)
-			add_message(t, error, parameters, continues);
-		else
-			json_decref(parameters);
-		output_add(c, t);
-		varlink_text_free(t);
-	}
-	if (!continues)
-		c->open = c->kept = false;
+	varlink_send(c, t, !continues);
+	varlink_text_free(t);
 }
 
 void
@@ -236,12 +224,6 @@ varlink_error_permission(struct varlink_call *c)
 }
 
 void
-varlink_error_not_implemented(struct varlink_call *c, const char *method)
-{
-	say(c, SERVICE ".MethodNotImplemented", json_pack("{s:s}", "method", method), false);
-}
-
-void
 varlink_keep(struct varlink_call *c, void *user)
 {
 	c->kept = true;
@@ -258,14 +240,11 @@ varlink_refuse_message(struct varlink_call *c)
 void
 varlink_turn_away(const struct varlink *v, int fd)
 {
-	struct varlink_text *t = varlink_text_new();
+	struct varlink_text *t = print_tree(v->service->too_many, NULL, false);
 
-	if (t == NULL)
-		return;
-	add_message(t, v->service->too_many, NULL, false);
 	/* If it has gone already, so much the better. */
-	if (!t->broken)
-		(void)send(fd, t->bytes, t->used, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (t != NULL && !t->json.broken)
+		(void)send(fd, t->json.bytes, t->json.used, MSG_DONTWAIT | MSG_NOSIGNAL);
 	varlink_text_free(t);
 }
 

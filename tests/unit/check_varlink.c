@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "config.h"
 
+#include "base/jsontext.h"
 #include "os/loop.h"
 #include "os/varlink.h"
 #include "os/varlink_internal.h"
@@ -346,14 +347,10 @@ START_TEST(stream_ends_with_its_client)
 	ask(fd, STREAM);
 	run();
 	ck_assert_ptr_nonnull(stand->kept);
-	if (_i == 0)
-		close(fd);
-	else
-		shutdown(fd, SHUT_WR);
+	shutdown(fd, _i == 0 ? SHUT_RDWR : SHUT_WR);
 	run();
 	ck_assert_uint_eq(stand->gone, 1);
-	if (_i != 0)
-		close(fd);
+	close(fd);
 }
 END_TEST
 
@@ -368,17 +365,19 @@ START_TEST(one_text_for_many)
 	first = stand->kept;
 	ask(b, STREAM);
 	run();
-	varlink_text_add(t, json_pack("{s:f}", "x", 0.8), true);
-	varlink_text_add(t, json_pack("{s:n}", "y"), true);
+	jsontext_thousandths(varlink_text_begin(t, NULL), "x", 800);
+	varlink_text_end(t, true);
+	jsontext_null(varlink_text_begin(t, "a.b.E"), "y");
+	varlink_text_end(t, true);
 	varlink_send(first, t, false);
 	varlink_send(stand->kept, t, false);
 	varlink_text_free(t);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		ck_assert_str_eq(heard(i == 0 ? a : b),
 		    "{\"parameters\":{\"x\":0.8},\"continues\":true}|"
-		    "{\"parameters\":{\"y\":null},\"continues\":true}|");
-	close(a);
-	close(b);
+		    "{\"error\":\"a.b.E\",\"parameters\":{\"y\":null},\"continues\":true}|");
+		close(i == 0 ? a : b);
+	}
 	run();
 }
 END_TEST
