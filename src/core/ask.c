@@ -184,6 +184,7 @@ move(struct mapping *m, mstime now, uint16_t port)
 	m->expires = 0;
 	m->external_port = port;
 	m->external = netaddr_any4;
+	m->copies = true; /* of the grant that is given up: they may come yet */
 	mapping_enter(m, now, MAPPING_REQUESTING, now);
 	return true;
 }

@@ -131,7 +131,7 @@ enum mapping_state {
 	MAPPING_IDLE, /* on demand, nobody holds it */
 };
 
-/* Why something is not well. `result` makes sense for REFUSED only. */
+/* Why something is not well. `result` makes sense for REFUSED and IGNORED only. */
 enum trouble {
 	TROUBLE_NONE,
 	TROUBLE_REFUSED,       /* the gateway said no: result is its code */
@@ -145,7 +145,9 @@ enum trouble {
 	TROUBLE_GARBLED,       /* answers name other internal ports than were asked */
 	TROUBLE_OTHER_PORT,    /* require: another external port was granted */
 	TROUBLE_UNSUPPORTED,   /* speaks none of the mappers allowed */
-	TROUBLE_DUPLICATE,     /* another forward has this port on the same path */
+	TROUBLE_NEEDS_PCP, /* the gateway does not speak it; NAT-PMP cannot say what is wanted */
+	TROUBLE_IGNORED,   /* PCP: result is the option that the gateway grants without */
+	TROUBLE_DUPLICATE, /* another forward has this port on the same path */
 };
 
 struct problem {

@@ -16,6 +16,7 @@
 
 #define BURST 5u
 #define DELETE_BURST 3u
+#define QUESTION_BURST 3u
 /* So many questions for the epoch unanswered, while it maps: it is asked seldom, then. */
 #define DEAF_AFTER 3u
 #define DEAF_REST (10 * 60 * MSTIME_SECOND)
@@ -223,6 +224,16 @@ is_delete(const struct exchange *x)
 	return x->kind == EXCHANGE_MAP && x->mapping->state == MAPPING_RELEASING;
 }
 
+/* Does the gateway speak PCP, too? Silence is no sign of an outage. */
+static bool
+is_question(const struct path *p)
+{
+	const struct exchange *x = &p->exchange;
+
+	return x->kind == EXCHANGE_MAP && x->mapper == MAPPER_PCP && p->mapper == MAPPER_NATPMP &&
+	    x->mapping->state == MAPPING_REQUESTING && !x->probe;
+}
+
 static mstime
 exchange_wait(struct path *p, mstime now)
 {
@@ -334,10 +345,15 @@ give_up(struct path *p, mstime now)
 {
 	struct exchange x = p->exchange;
 	bool patient = x.kind == EXCHANGE_MAP && patient_renewal(&x, now);
+	bool question = is_question(p);
 
 	p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
 	if (x.kind == EXCHANGE_ANNOUNCE && x.mapper != p->mapper)
 		return; /* only a polite question */
+	if (question) {
+		mapping_unsupported(x.mapping, now);
+		return;
+	}
 	if (x.kind == EXCHANGE_ADDRESS && path_needs_address(p, now))
 		p->address_due = now + ((30 * MSTIME_SECOND) << p->address_misses);
 	if (x.kind == EXCHANGE_ADDRESS && p->address_misses < 5)
@@ -383,6 +399,8 @@ expired(struct path *p, mstime now)
 	}
 	if (is_delete(x))
 		limit = DELETE_BURST;
+	if (is_question(p))
+		limit = QUESTION_BURST;
 	if (x->kind == EXCHANGE_ANNOUNCE && p->announce_deaf)
 		limit = 1;
 	if (x->probe || x->sends >= limit || patient_renewal(x, now))

@@ -233,6 +233,17 @@ plan_pcp(struct path *p, mstime now)
 	p->pcp_again = wanted ? now + pcp_rest(p) : MSTIME_NEVER;
 }
 
+/* It speaks PCP: whoever needs that is asked for. */
+static void
+pcp_possible(struct path *p, mstime now)
+{
+	struct mapping *m;
+
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->state == MAPPING_FAILED && m->problem.trouble == TROUBLE_NEEDS_PCP)
+		mapping_enter(m, now, MAPPING_REQUESTING, now);
+}
+
 static bool
 switch_mapper(struct path *p, mstime now, enum mapper mapper)
 {
@@ -252,12 +263,8 @@ switch_mapper(struct path *p, mstime now, enum mapper mapper)
 		if (p->address_due == MSTIME_NEVER && p->address_at < 0)
 			p->address_due = now;
 	} else {
-		struct mapping *m;
-
 		p->pcp_again = MSTIME_NEVER;
-		TAILQ_FOREACH(m, &p->mappings, of_path)
-		if (m->state == MAPPING_FAILED && m->problem.trouble == TROUBLE_UNSUPPORTED)
-			mapping_enter(m, now, MAPPING_REQUESTING, now);
+		pcp_possible(p, now);
 	}
 	return true;
 }
@@ -313,11 +320,11 @@ next_check(struct path *p, mstime now, enum mapper heard)
 void
 path_heard(struct path *p, mstime now, enum mapper mapper, const uint32_t *epoch)
 {
+	/* A box that speaks both is asked by the preferred one, for as long as it answers that. */
+	bool other = mapper == MAPPER_PCP ? p->outage : !p->pcp_spoken;
+
 	alive(p, now);
-	if (p->mapper == MAPPER_NONE || mapper == MAPPER_PCP ||
-	    path_preferred(p) == MAPPER_NATPMP || p->mapper == mapper)
-		switch_mapper(p, now, mapper);
-	else if (!p->pcp_spoken)
+	if (p->mapper == MAPPER_NONE || mapper == path_preferred(p) || other)
 		switch_mapper(p, now, mapper);
 	next_check(p, now, mapper);
 	if (p->state != GATEWAY_READY)
@@ -333,8 +340,9 @@ path_heard(struct path *p, mstime now, enum mapper mapper, const uint32_t *epoch
 		}
 		p->engine->unsaved |= first;
 	}
-	if (mapper == MAPPER_PCP)
-		p->pcp_spoken = true;
+	if (mapper == MAPPER_PCP && !p->pcp_spoken)
+		pcp_possible(p, now);
+	p->pcp_spoken |= mapper == MAPPER_PCP;
 }
 
 void
@@ -378,7 +386,10 @@ not_spoken(struct mapping *m, mstime now)
 	if (m->suspect || (m->maker == MAPPER_NATPMP && m->path->pcp_spoken))
 		m->expires = 0;
 	mapping_age(m, now);
-	if (!mapping_leased(m, now))
+	if (!mapping_leased(m, now) && m->path->mapper == MAPPER_NATPMP &&
+	    !ask_possible(m, MAPPER_NATPMP))
+		mapping_unsupported(m, now);
+	else if (!mapping_leased(m, now))
 		mapping_enter(m, now, MAPPING_REQUESTING, now);
 	else
 		mapping_unanswered(m, now);

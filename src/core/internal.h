@@ -260,6 +260,8 @@ void mapping_enter(struct mapping *, mstime now, enum mapping_state, mstime due)
 const struct netaddr *mapping_internal(const struct mapping *); /* NULL: this host */
 enum mapper mapping_mapper(const struct mapping *, mstime now); /* whom to ask next */
 void mapping_sent(struct mapping *, mstime now, enum mapper);
+/* Nothing spoken here can say what is wanted. */
+void mapping_unsupported(struct mapping *, mstime now);
 /* A whole try went unanswered: plans the next. */
 void mapping_unanswered(struct mapping *, mstime now);
 void mapping_hurry(struct mapping *, mstime now);
@@ -277,6 +279,7 @@ struct answer {
 	uint16_t external_port;
 	bool has_external;
 	struct netaddr external;
+	uint16_t ignored; /* an option that was asked for and not processed; 0: none */
 };
 /* False: a late answer to what was asked before. */
 bool mapping_expects(const struct mapping *, const struct answer *);
@@ -310,6 +313,14 @@ mstime ask_next(const struct mapping *);
 /* Is it not told yet because the other protocol may still change its port? */
 bool ask_waits_for_partner(const struct unit *, mstime now);
 void ask_publish(struct unit *, mstime now);
+
+/* option.c */
+/* The options of a request, into `filters` what they need room for; what was asked is noted. */
+void
+option_fill(struct mapping *, struct pcp_request *, struct pcp_filter filters[PCP_FILTERS_MAX]);
+/* The option that this success does not echo though its meaning is needed: the gateway has not
+ * processed it (RFC 6887 section 7.3). 0: none. */
+uint16_t option_ignored(const struct mapping *, const struct pcp_reply *);
 
 /* portcontrol.c */
 /* Encodes and sends one request; counts it. Returns 0 or -errno of the send. */

@@ -11,6 +11,8 @@
 #define LATE_ANSWER (12 * MSTIME_SECOND)
 #define NO_ADDRESS_WAIT (30 * MSTIME_SECOND)
 #define UNSUPPORTED_WAIT (15 * 60 * MSTIME_SECOND)
+/* Each try opens, for a moment, what must not be open. */
+#define IGNORED_WAIT (60 * 60 * MSTIME_SECOND)
 
 bool
 mapping_leased(const struct mapping *m, mstime now)
@@ -38,12 +40,36 @@ mapping_internal(const struct mapping *m)
 	return g->has_internal ? &g->internal : NULL;
 }
 
+/*
+ * What NAT-PMP cannot say is asked for by PCP, though NAT-PMP is spoken here. Where PCP is
+ * preferred the path asks now and then whether it is spoken, too; elsewhere only such a mapping
+ * would.
+ */
+static bool
+asks_by_itself(const struct mapping *m, enum mapper spoken)
+{
+	return !ask_possible(m, spoken) && path_allows(m->path, MAPPER_PCP) &&
+	    (!m->asked_pcp || path_preferred(m->path) == MAPPER_NATPMP);
+}
+
 enum mapper
 mapping_mapper(const struct mapping *m, mstime now)
 {
+	const struct path *p = m->path;
+	enum mapper spoken = p->mapper != MAPPER_NONE ? p->mapper : path_preferred(p);
+
 	if (m->state == MAPPING_RELEASING || mapping_leased(m, now))
 		return m->maker;
-	return m->path->mapper != MAPPER_NONE ? m->path->mapper : path_preferred(m->path);
+	return asks_by_itself(m, spoken) ? MAPPER_PCP : spoken;
+}
+
+void
+mapping_unsupported(struct mapping *m, mstime now)
+{
+	m->problem = (struct problem){ TROUBLE_NEEDS_PCP, MAPPER_PCP, 0 };
+	m->decided = true;
+	m->tries = 0;
+	mapping_enter(m, now, MAPPING_FAILED, now + UNSUPPORTED_WAIT);
 }
 
 void
@@ -128,12 +154,9 @@ mapping_age(struct mapping *m, mstime now)
 		lease_ended(m, now);
 	if (m->state == MAPPING_FAILED && now >= m->due)
 		mapping_enter(m, now, MAPPING_REQUESTING, m->due);
-	if (m->state == MAPPING_REQUESTING && m->path->answered &&
-	    !ask_possible(m, mapping_mapper(m, now))) {
-		m->problem = (struct problem){ TROUBLE_UNSUPPORTED, MAPPER_NATPMP, 0 };
-		m->decided = true;
-		mapping_enter(m, now, MAPPING_FAILED, now + UNSUPPORTED_WAIT);
-	}
+	if (m->state == MAPPING_REQUESTING && m->path->answered && m->path->exchange.mapping != m &&
+	    !ask_possible(m, mapping_mapper(m, now)))
+		mapping_unsupported(m, now);
 	ask_age(m, now);
 }
 
@@ -301,6 +324,39 @@ grant(struct mapping *m, mstime now, const struct answer *a)
 		ask_granted(m, now);
 }
 
+/* What was granted is not what was asked for: it is given back. */
+static struct mapping *
+give_back(struct mapping *m, mstime now, const struct answer *a)
+{
+	struct mapping *ghost;
+
+	m->maker = a->mapper;
+	m->external_port = a->external_port;
+	m->external = a->has_external ? a->external : netaddr_any4;
+	ghost = ghost_new(m, now, now);
+	m->expires = 0;
+	m->external_port = 0;
+	m->external = netaddr_any4;
+	m->suspect = m->doubted = false;
+	m->path->engine->unsaved = true;
+	return ghost;
+}
+
+/* An ignored FILTER lets everybody in, an ignored THIRD_PARTY maps this host instead. */
+static void
+not_as_asked(struct mapping *m, mstime now, const struct answer *a)
+{
+	const struct problem why = { TROUBLE_IGNORED, a->mapper, a->ignored };
+	struct ghost *here;
+
+	if (a->ignored == PCP_THIRD_PARTY && mapping_leased(m, now))
+		ghost_new(m, now, now); /* it has processed it before */
+	here = (struct ghost *)give_back(m, now, a);
+	if (here != NULL && a->ignored == PCP_THIRD_PARTY)
+		here->has_internal = false;
+	refuse(m, now, why, IGNORED_WAIT, false);
+}
+
 /* Deleting: any answer ends the attempt (Q-062: 2 and 8 mean "not ours" and "gone"), but a late
  * answer to an earlier create is none. */
 bool
@@ -354,7 +410,7 @@ mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 	/* A late answer for what is being deleted. */
 	if (a->result == 0 && !mapping_leased(m, now) && mapping_blocked(m))
 		return;
-	if (m->tries == 0 && !grants(a)) {
+	if (m->tries == 0 && (!grants(a) || a->ignored != 0)) {
 		revoked(m, now);
 		return;
 	}
@@ -373,13 +429,12 @@ mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 		refuse(m, now, no_port, refusal_wait(a->mapper, 0, 0, m->refusals), false);
 	else if (a->has_external && netaddr_classify(&a->external) == NETADDR_NONE)
 		refuse(m, now, no_address, NO_ADDRESS_WAIT, true);
+	else if (a->ignored != 0)
+		not_as_asked(m, now, a);
 	else if (!other_port(m, a))
 		grant(m, now, a);
 	else {
-		grant(m, now, a);
-		ghost_new(m, now, now);
-		m->expires = 0;
-		m->external_port = 0;
+		give_back(m, now, a);
 		refuse(m, now, wrong_port, 15 * 60 * MSTIME_SECOND, false);
 	}
 }

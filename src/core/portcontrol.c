@@ -20,7 +20,6 @@ send_bytes(struct path *p, enum mapper mapper, const void *bytes, size_t n)
 static int
 send_pcp_map(struct path *p, mstime now, struct mapping *m, uint32_t lifetime)
 {
-	const struct forward *f = m->unit != NULL ? m->unit->forward : NULL;
 	const struct netaddr *none = p->family == FAMILY_IPV4 ? &netaddr_any4 : &netaddr_any6;
 	struct pcp_request r = { .opcode = PCP_MAP,
 		.lifetime = lifetime,
@@ -28,27 +27,15 @@ send_pcp_map(struct path *p, mstime now, struct mapping *m, uint32_t lifetime)
 		.protocol = m->protocol,
 		.internal_port = m->internal_port,
 		.external_port = ask_port(m, now),
-		.external = *none,
-		.internal = mapping_internal(m) };
-	struct pcp_filter filters[8];
+		.external = *none };
+	struct pcp_filter filters[PCP_FILTERS_MAX];
 	uint8_t bytes[PCP_MAX_PACKET];
 	size_t n;
 
 	memcpy(r.nonce, m->nonce, sizeof(r.nonce));
 	if (m->external_port != 0 && !netaddr_is_any(&m->external))
 		r.external = m->external;
-	if (f != NULL) {
-		r.prefer_failure = f->require && r.external_port != 0 && !p->indulgent;
-		/* Only one that was written: the forward's name, the default, is for mappers that
-		 * must have one, and an option is one more thing to stumble over (Q-179). */
-		r.description = p->plain ? NULL : f->description;
-		for (n = 0; n < f->n_remotes && n < sizeof(filters) / sizeof(filters[0]); n++)
-			filters[n] = (struct pcp_filter){ .prefix = f->remotes[n] };
-		r.filters = filters;
-		r.n_filters = n;
-	}
-	m->insisted = r.prefer_failure;
-	m->described = r.description != NULL && r.description[0] != '\0';
+	option_fill(m, &r, filters);
 	n = pcp_encode(&r, bytes, sizeof(bytes));
 	return n > 0 ? send_bytes(p, MAPPER_PCP, bytes, n) : 0;
 }
@@ -301,6 +288,7 @@ pcp_map(struct path *p, mstime now, const struct pcp_reply *r)
 	/* Refuses what has been asked for again without it meanwhile. */
 	if (r->result != PCP_SUCCESS && r->described && !m->described)
 		return;
+	a.ignored = option_ignored(m, r);
 	if (p->exchange.mapping == m && p->exchange.mapper == MAPPER_PCP && mapping_expects(m, &a))
 		exchange_done(p, now);
 	path_heard(p, now, MAPPER_PCP, &r->epoch);

@@ -149,6 +149,17 @@ refusal_text(const struct problem *p, char *room, size_t n)
 	return room;
 }
 
+/* RFC 6887 sections 13.1 and 13.3. */
+static const char *
+ignored_text(uint16_t option)
+{
+	return option == PCP_FILTER
+	    ? "the gateway ignores the source filter (PCP FILTER), without it anyone could come "
+	      "in: leave remote out and filter on this host"
+	    : "the gateway ignores internal-address (PCP THIRD_PARTY) and would open this host: "
+	      "switch on PCP for other hosts in the router, or run portleased there";
+}
+
 const char *
 problem_text(const struct problem *p, char *room, size_t n)
 {
@@ -185,6 +196,11 @@ problem_text(const struct problem *p, char *room, size_t n)
 		       "require";
 	case TROUBLE_UNSUPPORTED:
 		return "the gateway speaks none of the mappers allowed";
+	case TROUBLE_NEEDS_PCP:
+		return "the gateway speaks NAT-PMP only, which knows neither remote nor "
+		       "internal-address: switch on PCP in the router, or leave them out";
+	case TROUBLE_IGNORED:
+		return ignored_text(p->result);
 	case TROUBLE_DUPLICATE:
 		return "another forward has this port on the same gateway";
 	}

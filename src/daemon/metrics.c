@@ -103,6 +103,9 @@ reason_of(const struct problem *p)
 		return REASON_EXTERNAL_PORT;
 	case TROUBLE_UNSUPPORTED:
 		return REASON_UNSUPPORTED;
+	case TROUBLE_NEEDS_PCP:
+	case TROUBLE_IGNORED:
+		return REASON_NOT_SUPPORTED;
 	case TROUBLE_DUPLICATE:
 		return REASON_DUPLICATE;
 	case TROUBLE_NONE:

@@ -21,9 +21,12 @@
 #define OPTION_PREFER_FAILURE 2
 #define OPTION_FILTER 3
 #define OPTION_DESCRIPTION 128
+#define OPTION_PORT_SET 130
 #define OPTION_HEADER 4
 #define THIRD_PARTY_SIZE 16
 #define FILTER_SIZE 20
+#define PORT_SET_SIZE 5
+#define PORT_SET_ROOM 12 /* with header and padding */
 
 static void
 encode_address(struct wbuf *w, const struct netaddr *a)
@@ -114,11 +117,24 @@ encode_description(struct wbuf *w, const char *text, size_t max)
 	wbuf_copy(w, "   ", padding);
 }
 
+/* RFC 7753 section 4.1. The parity of ports means nothing to us: bit P stays clear. */
+static void
+encode_port_set(struct wbuf *w, uint16_t size, uint16_t first)
+{
+	if (size < 2)
+		return;
+	encode_option(w, OPTION_PORT_SET, PORT_SET_SIZE);
+	wbuf_u16(w, size);
+	wbuf_u16(w, first);
+	wbuf_zero(w, PORT_SET_ROOM - OPTION_HEADER - 4);
+}
+
 /* RFC 6887 section 11.1 and the options, in ascending order. */
 static bool
 encode_map(struct wbuf *w, const struct pcp_request *q)
 {
 	bool delete = q->lifetime == 0;
+	size_t room, set = q->set_size > 1 ? PORT_SET_ROOM : 0;
 
 	/* Wildcards would take in other programs' traffic. */
 	if (q->protocol == 0 || q->internal_port == 0)
@@ -140,14 +156,20 @@ encode_map(struct wbuf *w, const struct pcp_request *q)
 		encode_option(w, OPTION_THIRD_PARTY, THIRD_PARTY_SIZE);
 		encode_address(w, q->internal);
 	}
-	if (delete)
+	if (delete) {
+		encode_port_set(w, q->set_size, q->internal_port);
 		return true;
+	}
 	/* Without a port to insist on it is MALFORMED_OPTION (section 13.2). */
+	if (q->prefer_failure && set > 0)
+		return false;
 	if (q->prefer_failure && q->external_port != 0)
 		encode_option(w, OPTION_PREFER_FAILURE, 0);
 	if (!encode_filters(w, q->filters, q->n_filters))
 		return false;
-	encode_description(w, q->description, w->bad ? 0 : (size_t)(w->end - w->p));
+	room = w->bad ? 0 : (size_t)(w->end - w->p);
+	encode_description(w, q->description, room > set ? room - set : 0);
+	encode_port_set(w, q->set_size, q->internal_port);
 	return true;
 }
 
@@ -180,29 +202,82 @@ decode_map(struct rbuf *r, struct pcp_reply *reply)
 	reply->has_map = !r->bad;
 }
 
+static bool
+decode_third_party(struct rbuf *r, size_t length, struct pcp_reply *reply)
+{
+	if (length != THIRD_PARTY_SIZE || reply->has_internal)
+		return false;
+	rbuf_copy(r, reply->internal.b, sizeof(reply->internal.b));
+	reply->has_internal = true;
+	return true;
+}
+
+/* Prefix length 0 has removed the filters of before: it lets nobody in. */
+static bool
+decode_filter(struct rbuf *r, size_t length, struct pcp_reply *reply)
+{
+	struct pcp_filter f = { 0 };
+
+	if (length != FILTER_SIZE)
+		return false;
+	rbuf_skip(r, 1);
+	f.prefix.bits = rbuf_u8(r);
+	f.port = rbuf_u16(r);
+	rbuf_copy(r, f.prefix.addr.b, sizeof(f.prefix.addr.b));
+	if (f.prefix.bits == 0 || r->bad)
+		return true;
+	if (reply->n_filters == PCP_FILTERS_MAX)
+		return false;
+	reply->filters[reply->n_filters++] = f;
+	return true;
+}
+
+static bool
+decode_port_set(struct rbuf *r, size_t length, struct pcp_reply *reply)
+{
+	if (length != PORT_SET_SIZE || reply->has_set)
+		return false;
+	reply->has_set = true;
+	reply->set_size = rbuf_u16(r);
+	reply->set_first = rbuf_u16(r);
+	rbuf_skip(r, PORT_SET_ROOM - OPTION_HEADER - 4);
+	return true;
+}
+
 /*
- * Section 7.3. Of all options only THIRD_PARTY says what the reply is about;
- * a malformed one might turn another host's mapping into ours.
+ * Section 7.3. A few options say what the reply is about: THIRD_PARTY, FILTER, PORT_SET; a
+ * malformed one might turn another mapping into ours.
  */
+static bool
+decode_option(struct rbuf *r, struct pcp_reply *reply)
+{
+	uint8_t code = rbuf_u8(r);
+	size_t length;
+
+	rbuf_skip(r, 1);
+	length = rbuf_u16(r);
+	if (reply->opcode == PCP_MAP)
+		switch (code) {
+		case OPTION_THIRD_PARTY:
+			return decode_third_party(r, length, reply);
+		case OPTION_FILTER:
+			return decode_filter(r, length, reply);
+		case OPTION_PORT_SET:
+			return decode_port_set(r, length, reply);
+		default:
+			reply->described |= code == OPTION_DESCRIPTION;
+			break;
+		}
+	rbuf_skip(r, (length + 3) & ~(size_t)3);
+	return true;
+}
+
 static bool
 decode_options(struct rbuf *r, struct pcp_reply *reply)
 {
-	while (rbuf_left(r) > 0) {
-		uint8_t code = rbuf_u8(r);
-		size_t length;
-
-		rbuf_skip(r, 1);
-		length = rbuf_u16(r);
-		if (code == OPTION_THIRD_PARTY && reply->opcode == PCP_MAP) {
-			if (length != THIRD_PARTY_SIZE || reply->has_internal)
-				return false;
-			rbuf_copy(r, reply->internal.b, sizeof(reply->internal.b));
-			reply->has_internal = true;
-		} else {
-			reply->described |= code == OPTION_DESCRIPTION;
-			rbuf_skip(r, (length + 3) & ~(size_t)3);
-		}
-	}
+	while (rbuf_left(r) > 0)
+		if (!decode_option(r, reply))
+			return false;
 	return !r->bad;
 }
 

@@ -13,6 +13,7 @@
 #define PCP_NONCE_SIZE 12
 #define PCP_SERVER_PORT 5351 /* NAT-PMP's, too */
 #define PCP_CLIENT_PORT 5350 /* announcements of both protocols */
+#define PCP_FILTERS_MAX 43   /* as many as fit into a packet behind a MAP */
 
 enum pcp_opcode { PCP_ANNOUNCE = 0, PCP_MAP = 1 };
 
@@ -33,6 +34,9 @@ enum pcp_result {
 	PCP_ADDRESS_MISMATCH = 12,
 	PCP_EXCESSIVE_REMOTE_PEERS = 13,
 };
+
+/* The options whose processing must be seen in the answer. */
+enum pcp_option { PCP_THIRD_PARTY = 1, PCP_FILTER = 3 };
 
 /* FILTER option (RFC 6887 section 13.3); bits count the 128 of the address. */
 struct pcp_filter {
@@ -55,6 +59,9 @@ struct pcp_request {
 	const struct pcp_filter *filters; /* option 3; left out of deletes (P-87) */
 	size_t n_filters;
 	const char *description; /* option 128, UTF-8; NULL or "" = none */
+	/* Option 130, PORT_SET (RFC 7753): so many internal ports from internal_port on, in
+	 * deletes, too; 0, 1 = none. Not with prefer_failure (P-108). */
+	uint16_t set_size;
 };
 
 /* One reply, checked. */
@@ -74,6 +81,10 @@ struct pcp_reply {
 	bool described;    /* DESCRIPTION echoed */
 	bool has_internal; /* THIRD_PARTY echoed */
 	struct netaddr internal;
+	struct pcp_filter filters[PCP_FILTERS_MAX]; /* echoed, without those of prefix length 0 */
+	size_t n_filters;
+	bool has_set;                 /* PORT_SET echoed: what was granted, not what was asked */
+	uint16_t set_size, set_first; /* internal ports */
 };
 
 enum pcp_verdict {

@@ -23,7 +23,7 @@ all_zero(const void *bytes, size_t n)
 static void
 check_no_map(const struct pcp_reply *r)
 {
-	FUZZ_CHECK(!r->has_map && !r->has_internal);
+	FUZZ_CHECK(!r->has_map && !r->has_internal && !r->has_set && r->n_filters == 0);
 	FUZZ_CHECK(all_zero(r->nonce, sizeof(r->nonce)) && r->protocol == 0);
 	FUZZ_CHECK(r->internal_port == 0 && r->external_port == 0);
 	FUZZ_CHECK(all_zero(&r->external, sizeof(r->external)));
@@ -95,7 +95,9 @@ check_options(const uint8_t *bytes, size_t n)
 		FUZZ_CHECK(n - at >= 4);
 		length = (size_t)(bytes[at + 2] << 8 | bytes[at + 3]);
 		FUZZ_CHECK(bytes[at] >= last && bytes[at + 1] == 0);
-		FUZZ_CHECK(length % 4 == 0 && length <= n - at - 4);
+		FUZZ_CHECK(bytes[at] == 130 ? length == 5 : length % 4 == 0);
+		length = (length + 3) & ~(size_t)3;
+		FUZZ_CHECK(length <= n - at - 4);
 		last = bytes[at];
 		at += 4 + length;
 	}
@@ -134,6 +136,7 @@ check_encoder(const uint8_t *data, size_t size)
 	q.internal = data[0] & 4 ? &third : NULL;
 	q.filters = &filter;
 	q.n_filters = data[0] & 8 ? 1 : 0;
+	q.set_size = (uint16_t)(data[40] << 8 | data[41]);
 	room = data[0] & 16 ? sizeof(bytes) : (size_t)(data[38] << 8 | data[39]) % sizeof(bytes);
 	n = pcp_encode(&q, bytes, room);
 	free(text);
@@ -148,6 +151,8 @@ check_encoder(const uint8_t *data, size_t size)
 	bytes[1] |= 0x80;
 	memset(bytes + 8, 0, 16);
 	FUZZ_CHECK(pcp_decode(bytes, n, &r) == PCP_REPLY && r.has_map);
+	FUZZ_CHECK(r.has_set == (q.set_size > 1));
+	FUZZ_CHECK(r.set_size == (r.has_set ? q.set_size : 0));
 	FUZZ_CHECK(r.internal_port == q.internal_port && r.protocol == q.protocol);
 	FUZZ_CHECK(r.external_port == (q.lifetime == 0 ? 0 : q.external_port));
 }

@@ -22,8 +22,8 @@ failed_with(struct stage *st, uint16_t port, enum trouble t, uint16_t result)
 	struct mapping_status m;
 
 	return stage_mapping(st, port, &m) && m.state == MAPPING_FAILED && m.problem.trouble == t &&
-	    (t != TROUBLE_REFUSED || m.problem.result == result) && m.retries != MSTIME_NEVER &&
-	    m.retries > st->now;
+	    ((t != TROUBLE_REFUSED && t != TROUBLE_IGNORED) || m.problem.result == result) &&
+	    m.retries != MSTIME_NEVER && m.retries > st->now;
 }
 
 /* A gateway that refuses DESCRIPTION; twice, as a bad network would have it. */
@@ -210,7 +210,7 @@ inexpressible(struct stage *st, int variant)
 	stage_want(st, &g);
 	stage_run(st, 5 * HOUR);
 	EXPECT(st, stage_active(st, 6000, PROTOCOL_TCP) == 6000, "the other one is not mapped");
-	EXPECT(st, failed_with(st, 5000, TROUBLE_UNSUPPORTED, 0), "not called unsupported");
+	EXPECT(st, failed_with(st, 5000, TROUBLE_NEEDS_PCP, 0), "not called unsupported");
 	for (size_t i = 0; i < st->n_sent; i++)
 		EXPECT(st, st->sent[i].q.version == 2 || st->sent[i].q.internal != 5000,
 		    "asked for by NAT-PMP");
@@ -218,6 +218,7 @@ inexpressible(struct stage *st, int variant)
 	    stage_count(st, ANY_REQUEST, 5000, 0, st->now));
 	/* the gateway learns PCP */
 	st->box.speaks = SPEAKS_BOTH;
+	st->box.options = OPTIONS_PROCESSED;
 	EXPECT(st, stage_wait(st, HOUR + MINUTE, stage_all_active), "not mapped by PCP then");
 }
 
@@ -284,12 +285,152 @@ required(struct stage *st, int variant)
 	EXPECT(st, stage_wait(st, HOUR + MINUTE, stage_all_active), "not mapped when it can be");
 }
 
+/* P-40: FILTER or THIRD_PARTY is not echoed, or another FILTER is: the gateway has not done it. It
+ * must not be published, nor left behind. 0 no FILTER, 1 a wider one, 2 one of two, 3 no
+ * THIRD_PARTY; from 4 on the renewal is the first such answer. */
+static bool
+forgets(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	uint8_t o[STAGE_PACKET];
+	struct gw_outcome out;
+	size_t size;
+
+	if (q->opcode == 0 || !q->lifetime || st->number[1]-- > 0)
+		return false;
+	st->box.options = OPTIONS_IGNORED;
+	size = gw_answer(&st->box, st->now, LOCAL, bytes, n, o, &out);
+	st->box.options = OPTIONS_PROCESSED;
+	if (st->variant % 4 == 1 || st->variant % 4 == 2) {
+		size = gw_echo_options(o, bytes, n - (st->variant % 4 == 2 ? 24 : 0));
+		if (st->variant % 4 == 1)
+			o[size - 19]--;
+	}
+	stage_reply(st, 1, o, size);
+	return true;
+}
+
+static void
+not_echoed(struct stage *st, int variant)
+{
+	struct forward_spec f = stage_spec(5000, PROTOCOL_TCP, 3600);
+	struct netprefix remotes[2];
+	bool third = variant % 4 == 3, later = variant >= 4;
+	unsigned deletes;
+	mstime at;
+
+	if (!netprefix_parse("198.51.100.0/24", &remotes[0]) ||
+	    !netprefix_parse("203.0.113.8/30", &remotes[1]))
+		stage_fail(st, "cannot parse");
+	f.remotes = remotes;
+	f.n_remotes = third ? 0 : 2;
+	f.has_internal = third;
+	f.internal = gw_netaddr(OTHER_HOST);
+	st->box.options = OPTIONS_PROCESSED;
+	st->number[1] = later;
+	st->script = forgets;
+	pcp_only(st);
+	stage_want(st, &f);
+	stage_run(st, later ? 2 * MSTIME_SECOND : 10);
+	EXPECT(st, !later || stage_active(st, 5000, PROTOCOL_TCP) == 5000, "not active");
+	stage_run(st, later ? 45 * MINUTE : 10);
+	EXPECT(st, failed_with(st, 5000, TROUBLE_IGNORED, third ? 1 : 3),
+	    "not failed with its reason");
+	EXPECT(st, stage_noted_count(st, EVENT_MAPPED, 0) == later, "published");
+	EXPECT(st, stage_noted_count(st, EVENT_LOST, 0) == later, "its end was not told");
+	deletes = stage_count(st, DELETE_REQUEST, 5000, 0, st->now);
+	EXPECT(st, deletes == (third && later ? 2 : 1), "%u deletes", deletes);
+	EXPECT(st, !gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000), "left behind");
+	EXPECT(st, !gw_find(&st->box, st->now, OTHER_HOST, PROTOCOL_TCP, 5000), "left there");
+	at = st->now;
+	stage_run(st, 55 * MINUTE - (later ? 45 * MINUTE : 0));
+	EXPECT(st, stage_count(st, MAP_REQUEST, 5000, at, st->now) == 0, "opened again and again");
+	st->script = NULL;
+	EXPECT(st, stage_wait(st, HOUR, stage_all_active), "not mapped when it can be");
+}
+
+/* An update that nobody has asked for (P-97) without FILTER: the gateway is asked what is so. */
+static void
+update_without_filter(struct stage *st, int variant)
+{
+	struct forward_spec f = stage_spec(5000, PROTOCOL_TCP, 3600);
+	struct netprefix remote;
+	const struct sent *s;
+	uint8_t o[STAGE_PACKET];
+	mstime at;
+
+	(void)variant;
+	if (!netprefix_parse("198.51.100.0/24", &remote))
+		stage_fail(st, "cannot parse");
+	f.remotes = &remote;
+	f.n_remotes = 1;
+	st->box.options = OPTIONS_PROCESSED;
+	pcp_only(st);
+	stage_want(st, &f);
+	stage_run(st, MINUTE);
+	s = stage_nth(st, MAP_REQUEST, 5000, 0, 0);
+	at = st->now;
+	stage_reply(st, 1, o,
+	    gw_put_pcp_map(
+		o, s->bytes, 60, 0, 3600, gw_epoch(&st->box, st->now), 5000, st->box.external));
+	stage_run(st, 5 * MSTIME_SECOND);
+	EXPECT(st, stage_count(st, MAP_REQUEST, 5000, at, st->now) == 1, "not asked once");
+	EXPECT(st, stage_active(st, 5000, PROTOCOL_TCP) == 5000, "not active");
+	EXPECT(st, stage_noted_count(st, EVENT_LOST, 0) == 0, "lost");
+}
+
+/* A forward that needs PCP where NAT-PMP is preferred. 0: the gateway speaks both; 1, 2: NAT-PMP
+ * only, and is mute or not to the rest; 3: both, and nobody else wants anything. */
+static void
+needs_pcp(struct stage *st, int variant)
+{
+	struct forward_spec f = stage_spec(5000, PROTOCOL_TCP, 3600);
+	struct forward_spec g = stage_spec(6000, PROTOCOL_TCP, 3600);
+	bool both = variant % 3 == 0;
+	struct gateway_status status;
+
+	f.has_internal = true;
+	f.internal = gw_netaddr(OTHER_HOST);
+	g.name = "other";
+	st->gateway.mappers[0] = MAPPER_NATPMP;
+	st->gateway.mappers[1] = MAPPER_PCP;
+	st->box.speaks = both ? SPEAKS_BOTH : SPEAKS_NATPMP;
+	st->box.stranger = variant == 1 ? STRANGER_MUTE : STRANGER_V0_8;
+	st->box.options = OPTIONS_PROCESSED;
+	stage_start(st);
+	stage_path_up(st);
+	if (variant != 3)
+		stage_want(st, &g);
+	stage_want(st, &f);
+	stage_run(st, 2000);
+	EXPECT(
+	    st, variant == 3 || stage_active(st, 6000, PROTOCOL_TCP) == 6000, "the other is not");
+	EXPECT(st, stage_noted_count(st, EVENT_FAILED, 0) == !both, "failed was told");
+	EXPECT(st,
+	    both ? stage_active(st, 5000, PROTOCOL_TCP) == 5000
+		 : failed_with(st, 5000, TROUBLE_NEEDS_PCP, 0),
+	    "not asked for by PCP, or not failed with its reason");
+	stage_run(st, 24 * HOUR);
+	EXPECT(st, stage_gateway(st, &status) && status.mapper == MAPPER_NATPMP, "another mapper");
+	EXPECT(st, stage_noted_count(st, EVENT_LOST, 0) == 0, "lost");
+	EXPECT(st, stage_noted_count(st, EVENT_GATEWAY_SILENT, 0) == 0, "called silent");
+	for (size_t i = 0; i < st->n_sent; i++)
+		EXPECT(st, st->sent[i].q.version == (st->sent[i].q.internal == 5000 ? 2 : 0),
+		    "packet %zu is in the wrong protocol", i);
+	EXPECT(st, both || stage_count(st, PCP_REQUEST, 0, 0, st->now) <= 300, "%u questions",
+	    stage_count(st, PCP_REQUEST, 0, 0, st->now));
+	st->box.speaks = SPEAKS_BOTH;
+	EXPECT(st, stage_wait(st, HOUR, stage_all_active), "not mapped by PCP then");
+}
+
 const struct directed directed_option[] = {
 	{ "Q-179 DESCRIPTION refused", description, 3 },
 	{ "P-98 DESCRIPTION", description_kept, 2 },
 	{ "P-84 P-87 FILTER, THIRD_PARTY", meaning, 4 },
 	{ "P-58 an answer for another host", other_host, 1 },
+	{ "P-40 FILTER, THIRD_PARTY not echoed", not_echoed, 8 },
+	{ "P-40 P-97 an update without FILTER", update_without_filter, 1 },
 	{ "what NAT-PMP cannot say", inexpressible, 2 },
+	{ "what needs PCP, with NAT-PMP preferred", needs_pcp, 4 },
 	{ "P-85 P-86 external-policy = require", required, 4 },
 	{ NULL, NULL, 0 },
 };

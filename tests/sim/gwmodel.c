@@ -3,59 +3,6 @@
 
 #include <string.h>
 
-static void
-put16(uint8_t *p, unsigned v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static void
-put32(uint8_t *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v & 0xffff);
-}
-
-static uint16_t
-get16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static uint32_t
-get32(const uint8_t *p)
-{
-	return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
-
-static bool
-zeros(const uint8_t *p, size_t n)
-{
-	while (n--)
-		if (*p++)
-			return false;
-	return true;
-}
-
-static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
-
-struct netaddr
-gw_netaddr(uint32_t ipv4)
-{
-	struct netaddr a;
-
-	memcpy(a.b, mapped, 12);
-	put32(a.b + 12, ipv4);
-	return a;
-}
-
-uint32_t
-gw_ipv4(const struct netaddr *a)
-{
-	return get32(a->b + 12);
-}
-
 uint32_t
 gw_epoch(const struct gw_box *b, mstime now)
 {
@@ -90,189 +37,6 @@ gw_find(struct gw_box *b, mstime now, uint32_t client, uint8_t protocol, uint16_
 			return e;
 	}
 	return NULL;
-}
-
-/* ---- requests --------------------------------------------------------------------------- */
-
-static const char *
-parse_pcp(const uint8_t *p, size_t n, bool ipv6, struct gw_request *out)
-{
-	if (n % 4)
-		return "PCP request is not a multiple of 4";
-	if (n > GW_PACKET_MAX)
-		return "PCP request is longer than 1100";
-	if (n < 24 || p[2] || p[3])
-		return "PCP header is short or reserved octets are set";
-	if (ipv6 == !memcmp(p + 8, mapped, 12))
-		return "PCP client address is of the other family";
-	out->lifetime = get32(p + 4);
-	out->client = get32(p + 20);
-	if (out->opcode == 0)
-		return n != 24 || out->lifetime ? "ANNOUNCE request with lifetime or options"
-						: NULL;
-	if (out->opcode != 1)
-		return "PCP opcode is neither ANNOUNCE nor MAP";
-	if (n < 60 || !zeros(p + 37, 3))
-		return "MAP is short or reserved octets are set";
-	memcpy(out->nonce, p + 24, 12);
-	out->protocol = p[36];
-	out->internal = get16(p + 40);
-	out->external = get16(p + 42);
-	if (ipv6 == !memcmp(p + 44, mapped, 12))
-		return "MAP suggests an address of the other family";
-	out->external_address = get32(p + 56);
-	if (out->protocol != 6 && out->protocol != 17)
-		return "MAP for another protocol than TCP and UDP";
-	if (!out->internal)
-		return "MAP for all ports";
-	if (!out->lifetime && (out->external || !zeros(p + (ipv6 ? 44 : 56), ipv6 ? 16 : 4)))
-		return "PCP delete with a suggestion (erratum 3621)";
-	for (size_t at = 60; at < n;) {
-		size_t len = at + 4 <= n ? get16(p + at + 2) : 0xffff;
-		if (at + 4 + len > n || p[at + 1])
-			return "PCP option is cut or has its reserved octet set";
-		out->options++;
-		out->prefer_failure |= p[at] == 2;
-		out->filters += p[at] == 3;
-		out->described |= p[at] == 128;
-		out->third_party |= p[at] == 1;
-		if (p[at] == 1)
-			out->third = get32(p + at + 16);
-		at += 4 + (len + 3) / 4 * 4;
-	}
-	return NULL;
-}
-
-const char *
-gw_parse(const uint8_t *p, size_t n, struct gw_request *out)
-{
-	memset(out, 0, sizeof *out);
-	if (n < 2)
-		return "request is shorter than 2 octets";
-	out->version = p[0];
-	out->opcode = p[1];
-	if (p[0] == 2)
-		return parse_pcp(p, n, false, out);
-	if (p[0] != 0)
-		return "neither NAT-PMP nor PCP version 2";
-	if (out->opcode == 0)
-		return n == 2 ? NULL : "address request is not 2 octets";
-	if (out->opcode > 2)
-		return "NAT-PMP opcode is unknown";
-	if (n != 12 || p[2] || p[3])
-		return "NAT-PMP map is not 12 octets or has reserved octets set";
-	out->protocol = out->opcode == 1 ? 17 : 6;
-	out->internal = get16(p + 4);
-	out->external = get16(p + 6);
-	out->lifetime = get32(p + 8);
-	if (!out->lifetime && !out->internal)
-		return "NAT-PMP delete-all (Q-063)";
-	if (!out->lifetime && out->external)
-		return "NAT-PMP delete with a suggestion (P-23)";
-	return NULL;
-}
-
-const char *
-gw_parse6(const uint8_t *p, size_t n, struct gw_request *out)
-{
-	memset(out, 0, sizeof *out);
-	if (n < 2 || p[0] != 2)
-		return "not PCP";
-	out->version = p[0];
-	out->opcode = p[1];
-	return parse_pcp(p, n, true, out);
-}
-
-/* ---- replies ---------------------------------------------------------------------------- */
-
-size_t
-gw_put_address(uint8_t *o, uint16_t result, uint32_t epoch, uint32_t external)
-{
-	o[0] = 0;
-	o[1] = 128;
-	put16(o + 2, result);
-	put32(o + 4, epoch);
-	put32(o + 8, external);
-	return 12;
-}
-
-size_t
-gw_put_natpmp_map(uint8_t *o, uint8_t protocol, uint16_t result, uint32_t epoch, uint16_t internal,
-    uint16_t external, uint32_t lifetime)
-{
-	o[0] = 0;
-	o[1] = protocol == 17 ? 129 : 130;
-	put16(o + 2, result);
-	put32(o + 4, epoch);
-	put16(o + 8, internal);
-	put16(o + 10, external);
-	put32(o + 12, lifetime);
-	return 16;
-}
-
-size_t
-gw_put_announce(uint8_t *o, uint32_t epoch)
-{
-	memset(o, 0, 24);
-	o[0] = 2;
-	o[1] = 128;
-	put32(o + 8, epoch);
-	return 24;
-}
-
-size_t
-gw_put_pcp_map(uint8_t *o, const uint8_t *request, size_t n, uint8_t result, uint32_t lifetime,
-    uint32_t epoch, uint16_t external, uint32_t address)
-{
-	memcpy(o, request, n);
-	o[0] = 2;
-	o[1] |= 128;
-	o[2] = 0;
-	o[3] = result;
-	put32(o + 4, lifetime);
-	put32(o + 8, epoch);
-	memset(o + 12, 0, 12);
-	if (result == 0 && n >= 60) {
-		put16(o + 42, external);
-		memcpy(o + 44, mapped, 12);
-		put32(o + 56, address);
-		return 60; /* options were not processed, so they are not echoed */
-	}
-	return n;
-}
-
-size_t
-gw_put_stranger(uint8_t *o, enum gw_stranger how, const uint8_t *request, uint32_t epoch)
-{
-	memset(o, 0, 24);
-	switch (how) {
-	case STRANGER_MUTE:
-		return 0;
-	case STRANGER_V0_8:
-	case STRANGER_V0_4:
-	case STRANGER_V0_OP0:
-		o[1] = how == STRANGER_V0_OP0 ? 0 : (uint8_t)(128 | request[1]);
-		o[3] = 1;
-		put32(o + 4, epoch);
-		return how == STRANGER_V0_4 ? 4 : 8;
-	case STRANGER_V2_24:
-		o[0] = 2;
-		o[1] = (uint8_t)(128 | request[1]);
-		o[3] = 1;
-		put32(o + 4, 1800);
-		put32(o + 8, epoch);
-		return 24;
-	case STRANGER_FRAGMENT:
-		o[0] = 2;
-		o[1] = (uint8_t)(128 | request[1]);
-		if (request[1] == 0)
-			return 2;
-		o[3] = 2;
-		put32(o + 4, 0xa2a90000);
-		put32(o + 8, epoch);
-		return 12;
-	}
-	return 0;
 }
 
 /* ---- the table -------------------------------------------------------------------------- */
@@ -333,6 +97,113 @@ entries_used(const struct gw_box *b, mstime now)
 
 enum verdict { DONE, FULL, NOT_YOURS };
 
+/* So many ports in a row from `base` on that nobody has. */
+static bool
+row_is_free(const struct gw_box *b, mstime now, uint8_t protocol, uint16_t base, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++)
+		if (base + n > 65536 || taken(b, now, protocol, (uint16_t)(base + i)))
+			return false;
+	return true;
+}
+
+static struct gw_entry *
+free_entry(struct gw_box *b, mstime now)
+{
+	for (unsigned i = 0; i < GW_ENTRIES; i++)
+		if (!b->entries[i].used || b->entries[i].until <= now) {
+			b->entries[i].used = false;
+			return &b->entries[i];
+		}
+	return NULL;
+}
+
+/* How many of the ports asked for can be had: as the box likes, and none that is mapped. */
+static uint16_t
+set_size(struct gw_box *b, mstime now, uint32_t client, const struct gw_request *q)
+{
+	uint16_t n = q->set && b->sets == SETS_FEWER ? (uint16_t)(q->set - 1) : q->set;
+
+	if (q->set == 0 || b->sets == SETS_IGNORED)
+		return 1;
+	for (uint16_t i = 1; i < n; i++)
+		if (gw_find(b, now, client, q->protocol, (uint16_t)(q->internal + i))) {
+			b->overlaps++;
+			return i;
+		}
+	return n;
+}
+
+static enum verdict
+create(struct gw_box *b, mstime now, uint32_t client, const struct gw_request *q)
+{
+	uint16_t n = set_size(b, now, client, q);
+	uint16_t external;
+
+	if (b->full || entries_used(b, now) + n > b->table)
+		return FULL;
+	external = choose_port(b, now, q->protocol, q->internal, q->external);
+	for (int tries = 0; !row_is_free(b, now, q->protocol, external, n); tries++) {
+		if (tries > 1000)
+			return FULL;
+		external = external >= 65000 ? 1024 : (uint16_t)(external + 1);
+	}
+	for (uint16_t i = 0; i < n; i++) {
+		struct gw_entry *e = free_entry(b, now);
+		if (!e)
+			return FULL;
+		*e = (struct gw_entry){ .used = true,
+			.client = client,
+			.protocol = q->protocol,
+			.internal = (uint16_t)(q->internal + i),
+			.external = (uint16_t)(external + i),
+			.set = n > 1 ? n : 0,
+			.first = q->internal,
+			.until = now + 1 };
+	}
+	return DONE;
+}
+
+static bool
+belongs(const struct gw_entry *e, const struct gw_entry *to)
+{
+	return e->client == to->client && e->protocol == to->protocol &&
+	    (e == to || (to->set && e->set == to->set && e->first == to->first));
+}
+
+static void delete (struct gw_box *b, struct gw_entry *e, struct gw_outcome *out)
+{
+	const struct gw_entry gone = *e;
+
+	e->used = false;
+	for (unsigned i = 0; i < GW_ENTRIES; i++)
+		if (b->entries[i].used && belongs(&b->entries[i], &gone))
+			b->entries[i].used = false;
+	out->deleted = true;
+}
+
+static void
+prolong(struct gw_box *b, mstime now, const struct gw_request *q, struct gw_entry *e,
+    struct gw_outcome *out)
+{
+	bool pcp = q->version == 2;
+
+	/* by another protocol, or another nonce: the set is one no more */
+	if (!pcp || (e->pcp && memcmp(e->nonce, q->nonce, 12)))
+		e->set = 0;
+	for (unsigned i = 0; i < GW_ENTRIES; i++) {
+		struct gw_entry *each = &b->entries[i];
+		if (!each->used || !belongs(each, e))
+			continue;
+		each->pcp = pcp;
+		if (pcp)
+			memcpy(each->nonce, q->nonce, 12);
+		each->until = now + (mstime)out->lifetime * 1000;
+	}
+	out->granted = true;
+	out->lease = *e;
+}
+
 static enum verdict
 map(struct gw_box *b, mstime now, uint32_t client, const struct gw_request *q,
     struct gw_outcome *out)
@@ -348,61 +219,61 @@ map(struct gw_box *b, mstime now, uint32_t client, const struct gw_request *q,
 	if (q->lifetime == 0) {
 		/* NAT-PMP says success and leaves what it did not make */
 		if (e && (pcp || !e->pcp || !b->strict))
-			e->used = false;
-		out->deleted = e && !e->used;
+			delete (b, e, out);
 		return DONE;
 	}
 	out->lifetime = clamp_life(b, q->lifetime);
 	if (!e) {
-		if (b->full || entries_used(b, now) >= b->table)
-			return FULL;
-		for (unsigned i = 0; i < GW_ENTRIES && !e; i++)
-			if (!b->entries[i].used || b->entries[i].until <= now)
-				e = &b->entries[i];
-		if (!e)
-			return FULL;
-		e->used = false;
-		e->external = choose_port(b, now, q->protocol, q->internal, q->external);
-		e->client = client;
-		e->protocol = q->protocol;
-		e->internal = q->internal;
-		memset(e->nonce, 0, 12);
+		enum verdict v = create(b, now, client, q);
+		if (v != DONE)
+			return v;
+		e = gw_find(b, now, client, q->protocol, q->internal);
 	}
-	e->used = true;
-	e->pcp = pcp;
-	if (pcp)
-		memcpy(e->nonce, q->nonce, 12);
-	e->until = now + (mstime)out->lifetime * 1000;
-	out->granted = true;
-	out->lease = *e;
+	prolong(b, now, q, e, out);
 	return DONE;
+}
+
+static uint8_t
+option_result(const struct gw_box *b, const struct gw_request *q)
+{
+	if (q->options && b->options == OPTIONS_REFUSED)
+		return 5;
+	if (q->set && b->sets == SETS_REFUSED)
+		return 5;
+	return q->set && b->sets == SETS_MALFORMED ? 6 : 0;
+}
+
+static uint8_t
+map_result(struct gw_box *b, mstime now, uint32_t client, const struct gw_request *q,
+    struct gw_outcome *out)
+{
+	if (q->third_party && b->options == OPTIONS_PROCESSED)
+		client = q->third;
+	switch (map(b, now, client, q, out)) {
+	case DONE:
+		break;
+	case FULL:
+		return 8;
+	case NOT_YOURS:
+		return 2;
+	}
+	return 0;
 }
 
 static size_t
 answer_pcp(struct gw_box *b, mstime now, uint32_t client, const struct gw_request *q,
     const uint8_t *bytes, size_t n, uint8_t *o, struct gw_outcome *out)
 {
-	uint8_t result = 0;
+	uint8_t result;
+	size_t size;
 
 	if (q->opcode == 0)
 		return gw_put_announce(o, gw_epoch(b, now));
-	if (q->client != client)
-		result = 12;
-	else if (q->options && b->options == OPTIONS_REFUSED)
-		result = 5;
-	else if (b->pcp_refusal && q->lifetime)
+	result = q->client != client ? 12 : option_result(b, q);
+	if (!result && b->pcp_refusal && q->lifetime)
 		result = b->pcp_refusal;
-	else
-		switch (map(b, now, client, q, out)) {
-		case DONE:
-			break;
-		case FULL:
-			result = 8;
-			break;
-		case NOT_YOURS:
-			result = 2;
-			break;
-		}
+	if (!result)
+		result = map_result(b, now, client, q, out);
 	out->result = result;
 	if (result) {
 		out->refused = true;
@@ -411,8 +282,13 @@ answer_pcp(struct gw_box *b, mstime now, uint32_t client, const struct gw_reques
 		else if (!out->nonce_refused)
 			out->lifetime = result == 8 ? 30 : b->error_life_zero ? 0 : 1800;
 	}
-	return gw_put_pcp_map(o, bytes, n, result, out->lifetime, gw_epoch(b, now),
+	size = gw_put_pcp_map(o, bytes, n, result, out->lifetime, gw_epoch(b, now),
 	    out->granted ? out->lease.external : 0, b->external);
+	if (!result && b->options == OPTIONS_PROCESSED)
+		size = gw_echo_options(o, bytes, n);
+	if (!result && out->granted && out->lease.set)
+		size += gw_put_set(o + size, out->lease.set, out->lease.first);
+	return size;
 }
 
 static size_t

@@ -31,7 +31,9 @@ enum gw_stranger {
 };
 
 enum gw_ports { PORTS_AS_ASKED, PORTS_PLUS_ONE, PORTS_RANDOM, PORTS_LIST };
-enum gw_options { OPTIONS_IGNORED, OPTIONS_REFUSED, OPTIONS_STRICT };
+enum gw_options { OPTIONS_IGNORED, OPTIONS_REFUSED, OPTIONS_PROCESSED };
+/* What a box makes of PORT_SET (RFC 7753). */
+enum gw_sets { SETS_IGNORED, SETS_GRANTED, SETS_FEWER, SETS_REFUSED, SETS_MALFORMED };
 enum gw_announce { ANNOUNCE_NOT, ANNOUNCE_TEN, ANNOUNCE_PCP_ONCE, ANNOUNCE_MINIUPNPD };
 
 struct gw_request {
@@ -47,6 +49,7 @@ struct gw_request {
 	bool prefer_failure, described, third_party;
 	unsigned filters;
 	uint32_t third; /* THIRD_PARTY's address */
+	uint16_t set;   /* PORT_SET's size; 0: none */
 };
 
 struct gw_entry {
@@ -55,6 +58,7 @@ struct gw_entry {
 	uint32_t client;
 	uint8_t protocol;
 	uint16_t internal, external;
+	uint16_t set, first; /* of a set: how many, from which internal port on; 0: of none */
 	mstime until;
 };
 
@@ -62,7 +66,7 @@ struct gw_entry {
 struct gw_outcome {
 	bool granted, deleted, refused, address_told;
 	bool nonce_refused;
-	struct gw_entry lease; /* granted */
+	struct gw_entry lease; /* granted; of a set the first */
 	uint32_t lifetime;
 	uint16_t result;
 };
@@ -73,6 +77,8 @@ struct gw_box {
 	enum gw_stranger stranger;
 	enum gw_ports ports;
 	enum gw_options options;
+	enum gw_sets sets;
+	unsigned overlaps; /* sets asked for over other mappings of the same client (P-108) */
 	enum gw_announce announces;
 	bool strict;                 /* checks nonces */
 	bool error_life_zero;        /* */
@@ -119,6 +125,10 @@ size_t gw_put_stranger(uint8_t *out, enum gw_stranger, const uint8_t *request, u
 /* The request copied and overwritten, as RFC 6887 section 8.2 wants it. */
 size_t gw_put_pcp_map(uint8_t *out, const uint8_t *request, size_t n, uint8_t result,
     uint32_t lifetime, uint32_t epoch, uint16_t external, uint32_t address);
+/* A PORT_SET. */
+size_t gw_put_set(uint8_t *out, uint16_t size, uint16_t first);
+/* Appends the request's options, but for PORT_SET, to a MAP answer; its length then. */
+size_t gw_echo_options(uint8_t *out, const uint8_t *request, size_t n);
 
 struct netaddr gw_netaddr(uint32_t ipv4);
 uint32_t gw_ipv4(const struct netaddr *);

@@ -43,10 +43,9 @@ new_grant(struct sim *s)
 	return &s->grants[s->n_grants++];
 }
 
-void
-oracle_granted(struct sim *s, unsigned box, const struct gw_outcome *o)
+static void
+granted(struct sim *s, unsigned box, const struct gw_entry *e)
 {
-	const struct gw_entry *e = &o->lease;
 	struct grant *g = find_grant(s, box, e->client, e->protocol, e->internal, e->external);
 
 	if (!g) {
@@ -59,6 +58,19 @@ oracle_granted(struct sim *s, unsigned box, const struct gw_outcome *o)
 	if (!g->timer) {
 		g->timer = true;
 		sim_schedule(s, g->until + 1, H_LEASE_END, 0)->count = (uint64_t)(g - s->grants);
+	}
+}
+
+void
+oracle_granted(struct sim *s, unsigned box, const struct gw_outcome *o)
+{
+	struct gw_entry e = o->lease;
+
+	granted(s, box, &e);
+	for (uint16_t i = 1; i < o->lease.set; i++) {
+		e.internal++;
+		e.external++;
+		granted(s, box, &e);
 	}
 }
 

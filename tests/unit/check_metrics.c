@@ -186,6 +186,8 @@ START_TEST(failures)
 		{ { TROUBLE_ZERO_PORT, MAPPER_NONE, 0 }, "bad-answer" },
 		{ { TROUBLE_OTHER_PORT, MAPPER_NONE, 0 }, "external-port" },
 		{ { TROUBLE_UNSUPPORTED, MAPPER_NONE, 0 }, "no-mapper" },
+		{ { TROUBLE_NEEDS_PCP, MAPPER_PCP, 0 }, "not-supported" },
+		{ { TROUBLE_IGNORED, MAPPER_PCP, 3 }, "not-supported" },
 		{ { TROUBLE_DUPLICATE, MAPPER_NONE, 0 }, "duplicate" },
 		{ { TROUBLE_NONE, MAPPER_NONE, 0 }, "unknown" },
 	};

@@ -264,9 +264,8 @@ END_TEST
 START_TEST(p39_unknown_options)
 {
 	static const char *const tails[] = { "63000000", "c8000004 01020304",
-		"63000001 01000000 c8000005 0102030405 000000",
-		"03000014 0078 0000" MAPPED "c0000200", "80000003 61626300", "80000004 61626364",
-		"02000000", "00000000", "ff000000" };
+		"63000001 01000000 c8000005 0102030405 000000", "80000003 61626300",
+		"80000004 61626364", "02000000", "00000000", "ff000000" };
 
 	for (size_t i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
 		char hex[512];
@@ -295,6 +294,52 @@ START_TEST(third_party_of_an_error)
 	ck_assert_uint_eq(r.result, PCP_NOT_AUTHORIZED);
 	ck_assert(r.has_internal);
 	hex_assert(r.internal.b, 16, MAPPED "c0a84d21");
+}
+END_TEST
+
+/* P-40: the echo says what was done. */
+START_TEST(p40_filter)
+{
+	struct pcp_reply r =
+	    reply(F12 NO_FILTER FILTER "03ff0014 ff30 1234 20010db8000100000000000000000000");
+
+	ck_assert_uint_eq(r.n_filters, 2);
+	ck_assert_uint_eq(r.filters[0].prefix.bits, 120);
+	ck_assert_uint_eq(r.filters[0].port, 0);
+	hex_assert(r.filters[0].prefix.addr.b, 16, MAPPED "c0000200");
+	ck_assert_uint_eq(r.filters[1].prefix.bits, 48);
+	ck_assert_uint_eq(r.filters[1].port, 0x1234);
+	hex_assert(r.filters[1].prefix.addr.b, 16, "20010db8000100000000000000000000");
+	/* prefix length 0 only: nobody is kept out */
+	r = reply(F12 NO_FILTER);
+	ck_assert_uint_eq(r.n_filters, 0);
+	r = reply(F24 FILTER);
+	ck_assert_uint_eq(r.n_filters, 0);
+	dropped(F12 "03000010" MAPPED "c0000200");
+	dropped(F12 "03000018 0078 0000" MAPPED "c0000200 00000000");
+}
+END_TEST
+
+/* P-40, P-107: what was granted, whatever was asked. */
+START_TEST(p40_port_set)
+{
+	struct pcp_reply r = reply(F12 PORT_SET);
+
+	ck_assert(r.has_set);
+	ck_assert_uint_eq(r.set_size, 10);
+	ck_assert_uint_eq(r.set_first, 7000);
+	r = reply(F16 "82ff0005 0004 1b5a ff ffffff" THIRD_PARTY);
+	ck_assert(r.has_set && r.has_internal);
+	ck_assert_uint_eq(r.set_size, 4);
+	ck_assert_uint_eq(r.set_first, 7002);
+	r = reply(F12);
+	ck_assert(!r.has_set);
+	r = reply(F24 PORT_SET);
+	ck_assert(!r.has_set);
+	dropped(F12 "82000004 000a 1b58");
+	dropped(F12 "82000008 000a 1b58 00000000");
+	dropped(F12 "82000005 000a 1b58");
+	dropped(F12 PORT_SET PORT_SET);
 }
 END_TEST
 
@@ -439,6 +484,8 @@ main(void)
 	tcase_add_test(tc, p36_reserved_bits_are_ignored);
 	tcase_add_test(tc, p39_unknown_options);
 	tcase_add_test(tc, third_party_of_an_error);
+	tcase_add_test(tc, p40_filter);
+	tcase_add_test(tc, p40_port_set);
 	tcase_add_test(tc, broken_options);
 	tcase_add_test(tc, p56_malformed);
 	tcase_add_loop_test(tc, every_truncation, 0, 5);

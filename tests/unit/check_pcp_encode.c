@@ -159,8 +159,6 @@ START_TEST(prefer_failure)
 }
 END_TEST
 
-#define REMOVE_ALL "03000014 0000 0000" ANY6
-
 /* P-87, P-37: prefix 0 with zero port and address first, then the list. */
 START_TEST(p87_filters)
 {
@@ -172,7 +170,7 @@ START_TEST(p87_filters)
 	q.filters = filters;
 	q.n_filters = 2;
 	encodes(&q,
-	    "02010000 00001c20" CLIENT NONCE "11000000 1b58 0000" ANY4 REMOVE_ALL
+	    "02010000 00001c20" CLIENT NONCE "11000000 1b58 0000" ANY4 NO_FILTER
 	    "03000014 0078 0000" MAPPED "c0000200"
 	    "03000014 0030 1234 20010db8000100000000000000000000");
 }
@@ -188,9 +186,9 @@ START_TEST(p87_filter_for_everybody)
 	q.n_filters = 2;
 	ck_assert(netprefix_parse("192.0.2.0/24", &filters[0].prefix));
 	ck_assert(netprefix_parse("0.0.0.0/0", &filters[1].prefix));
-	encodes(&q, "02010000 00001c20" CLIENT NONCE "11000000 1b58 0000" ANY4 REMOVE_ALL);
+	encodes(&q, "02010000 00001c20" CLIENT NONCE "11000000 1b58 0000" ANY4 NO_FILTER);
 	ck_assert(netprefix_parse("::/0", &filters[1].prefix));
-	encodes(&q, "02010000 00001c20" CLIENT NONCE "11000000 1b58 0000" ANY4 REMOVE_ALL);
+	encodes(&q, "02010000 00001c20" CLIENT NONCE "11000000 1b58 0000" ANY4 NO_FILTER);
 	filters[1].port = 80;
 	refuses(&q);
 }
@@ -223,6 +221,49 @@ START_TEST(p98_description)
 }
 END_TEST
 
+/* P-107, P-108: first internal port as in the MAP, parity clear, in renewals and deletes as well;
+ * none for a single port, and none with PREFER_FAILURE. */
+START_TEST(p107_port_set)
+{
+	struct pcp_request q = request();
+
+	q.set_size = 10;
+	encodes(&q, "02010000 00001c20" CLIENT NONCE "11000000 1b58 0000" ANY4 PORT_SET);
+	q.external_port = 40001;
+	q.external = netaddr_from4((const uint8_t[4]){ 198, 51, 100, 7 });
+	q.description = "web";
+	encodes(&q,
+	    "02010000 00001c20" CLIENT NONCE "11000000 1b58 9c41" MAPPED
+	    "c6336407 80000004 77656220" PORT_SET);
+	q.lifetime = 0;
+	encodes(&q, "02010000 00000000" CLIENT NONCE "11000000 1b58 0000" ANY4 PORT_SET);
+	q = request();
+	for (q.set_size = 0; q.set_size < 2; q.set_size++)
+		encodes(&q, "02010000 00001c20" CLIENT NONCE "11000000 1b58 0000" ANY4);
+	q.prefer_failure = true;
+	q.external_port = 443;
+	refuses(&q);
+}
+END_TEST
+
+/* A long description leaves the set its room. */
+START_TEST(p107_port_set_is_not_cut)
+{
+	uint8_t bytes[PCP_MAX_PACKET];
+	struct pcp_request q = request();
+	char text[2001];
+
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	q.description = text;
+	q.set_size = 0x1234;
+	ck_assert_uint_eq(pcp_encode(&q, bytes, sizeof(bytes)), 1024);
+	hex_assert(bytes + 60, 4, "800003b4");
+	hex_assert(bytes + 1012, 12, "82000005 1234 1b58 00 000000");
+	ck_assert_uint_eq(pcp_encode(&q, bytes, 68), 0);
+}
+END_TEST
+
 START_TEST(options_in_ascending_order)
 {
 	struct netaddr other = netaddr_from4((const uint8_t[4]){ 192, 168, 77, 33 });
@@ -238,7 +279,7 @@ START_TEST(options_in_ascending_order)
 	q.description = "web";
 	encodes(&q,
 	    "02010000 00001c20" CLIENT NONCE "11000000 1b58 01bb" ANY4 THIRD_PARTY
-	    "02000000" REMOVE_ALL "03000014 0080 0000" MAPPED "c0000207"
+	    "02000000" NO_FILTER "03000014 0080 0000" MAPPED "c0000207"
 	    "80000004 77656220");
 }
 END_TEST
@@ -368,6 +409,8 @@ main(void)
 	tcase_add_test(tc, p87_filters);
 	tcase_add_test(tc, p87_filter_for_everybody);
 	tcase_add_test(tc, p98_description);
+	tcase_add_test(tc, p107_port_set);
+	tcase_add_test(tc, p107_port_set_is_not_cut);
 	tcase_add_test(tc, options_in_ascending_order);
 	tcase_add_test(tc, p38_long_description);
 	tcase_add_loop_test(tc, description_cut_between_characters, 0, 3);
