@@ -29,13 +29,6 @@
 #define FLUSH_GAP ((mstime)2)
 #define FLUSH_AFTER 2u /* sends: 500 ms */
 
-struct job {
-	enum exchange_kind kind;
-	enum mapper mapper;
-	struct mapping *mapping;
-	bool single; /* asked once, out of turn */
-};
-
 /* ---- pace --------------------------------------------------------------------------------- */
 
 static mstime
@@ -68,137 +61,7 @@ count_sent(struct path *p, mstime now, int error)
 	}
 }
 
-/* ---- choosing ------------------------------------------------------------------------------- */
-
-static bool
-more_urgent(const struct mapping *a, const struct mapping *b, mstime now)
-{
-	bool a_leased = mapping_leased(a, now), b_leased = mapping_leased(b, now);
-
-	if (a_leased != b_leased)
-		return a_leased;
-	return a_leased && a->expires < b->expires;
-}
-
-static struct mapping *
-due_mapping(struct path *p, mstime now)
-{
-	struct mapping *m, *best = NULL;
-
-	TAILQ_FOREACH(m, &p->mappings, of_path)
-	{
-		if (m->state == MAPPING_RELEASING && m->due <= now)
-			return m;
-		if (mapping_next(m) > now || m->state == MAPPING_RELEASING)
-			continue;
-		if ((best == NULL || more_urgent(m, best, now)) && !mapping_blocked(m))
-			best = m;
-	}
-	return best;
-}
-
-/* In an outage nothing need be due: the mapping that has waited longest serves as the probe, but
- * a long PCP lease only in its own windows (RFC 6887 section 11.2.1). */
-static struct mapping *
-probe_mapping(struct path *p, mstime now)
-{
-	struct mapping *m, *best = NULL;
-
-	TAILQ_FOREACH(m, &p->mappings, of_path)
-	{
-		bool patient = m->maker == MAPPER_PCP && mapping_leased(m, now) && !m->suspect;
-
-		if (m->unit == NULL || m->tries == 0 || m->state == MAPPING_FAILED ||
-		    (patient && !p->announce_deaf))
-			continue;
-		if (best == NULL || m->asked < best->asked)
-			best = m;
-	}
-	return best;
-}
-
-static bool
-check_job(const struct path *p, mstime now, struct job *job)
-{
-	if (p->pcp_again <= now) {
-		*job = (struct job){ EXCHANGE_ANNOUNCE, MAPPER_PCP, NULL, true };
-		return true;
-	}
-	if (p->address_due <= now || (p->mapper == MAPPER_NATPMP && p->check_due <= now)) {
-		*job = (struct job){ EXCHANGE_ADDRESS, MAPPER_NATPMP, NULL, false };
-		return true;
-	}
-	if (p->mapper == MAPPER_PCP && p->check_due <= now) {
-		*job = (struct job){ EXCHANGE_ANNOUNCE, MAPPER_PCP, NULL, false };
-		return true;
-	}
-	return false;
-}
-
-/* A box may speak another protocol after an outage: now and then, between two probes, it is asked
- * in the other one. */
-static bool
-other_turn(const struct path *p, unsigned probe)
-{
-	enum mapper other = p->mapper == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
-	unsigned turn = p->probe_wait <= RENEW_GAP ? 16 : p->probe_wait <= 8 * RENEW_GAP ? 4 : 2;
-
-	return probe % turn == turn - 1 && path_allows(p, other);
-}
-
-static bool
-other_dialect(const struct path *p, struct job *job)
-{
-	enum mapper other = p->mapper == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
-
-	if (!other_turn(p, p->probes))
-		return false;
-	*job = (struct job){ other == MAPPER_PCP ? EXCHANGE_ANNOUNCE : EXCHANGE_ADDRESS, other,
-		NULL, false };
-	return true;
-}
-
-static bool
-next_job(struct path *p, mstime now, struct job *job)
-{
-	struct mapping *m;
-
-	if (p->outage && other_dialect(p, job))
-		return true;
-	if (!p->outage && check_job(p, now, job))
-		return true;
-	m = due_mapping(p, now);
-	if (m == NULL && p->outage)
-		m = probe_mapping(p, now);
-	if (m != NULL) {
-		*job = (struct job){ EXCHANGE_MAP, mapping_mapper(m, now), m, false };
-		return job->mapper != MAPPER_NONE;
-	}
-	if (!p->outage)
-		return false;
-	*job = (struct job){ p->mapper == MAPPER_PCP ? EXCHANGE_ANNOUNCE : EXCHANGE_ADDRESS,
-		p->mapper, NULL, false };
-	return true;
-}
-
-/* A renewal in its own time goes before a question, and before the next probe of an outage: a
- * NAT-PMP burst at 3/4 or 9/10 of the lease, the one packet of a PCP window. */
-static struct mapping *
-urgent_mapping(const struct path *p)
-{
-	const struct exchange *x = &p->exchange;
-	struct mapping *m, *best = NULL;
-	bool question = x->kind == EXCHANGE_ANNOUNCE || x->kind == EXCHANGE_ADDRESS;
-
-	if (!(question || x->probe || (p->outage && x->kind == EXCHANGE_NONE)))
-		return NULL;
-	TAILQ_FOREACH(m, &p->mappings, of_path)
-	if (m->state == MAPPING_ACTIVE && !m->suspect && m->due != MSTIME_NEVER &&
-	    (p->outage || m->maker == MAPPER_PCP) &&
-	    (best == NULL || mapping_next(m) < mapping_next(best)))
-		best = m;
-	return best;
-}
+/* ---- sending -------------------------------------------------------------------------------- */
 
 /* Nothing goes out on the heels of a packet that is not answered yet. */
 static mstime
@@ -206,8 +69,6 @@ quiet_until(const struct path *p)
 {
 	return p->silent_since != MSTIME_NEVER ? p->last_sent + PACE_GAP : 0;
 }
-
-/* ---- sending -------------------------------------------------------------------------------- */
 
 static bool
 patient_renewal(const struct exchange *x, mstime now)
@@ -242,10 +103,10 @@ exchange_wait(struct path *p, mstime now)
 
 	if (x->probe) {
 		/* `probes` counts this one already. */
-		if (other_turn(p, p->probes - 1))
+		if (exchange_other_turn(p, p->probes - 1))
 			return p->probe_wait / 2;
 		p->probe_wait = outage_wait(now - p->silent_since, p->probe_wait, engine_random(e));
-		return other_turn(p, p->probes) ? p->probe_wait / 2 : p->probe_wait;
+		return exchange_other_turn(p, p->probes) ? p->probe_wait / 2 : p->probe_wait;
 	}
 	if (patient_renewal(x, now))
 		return RENEWAL_PATIENCE;
@@ -516,7 +377,7 @@ path_work(struct path *p, mstime now, bool answered)
 
 	/* Bounded: every round sends, or ends something. */
 	for (unsigned round = 0; round < 100 && p->present && path_wanted(p); round++) {
-		struct mapping *urgent = urgent_mapping(p);
+		struct mapping *urgent = exchange_urgent(p);
 		bool burst = urgent != NULL && mapping_next(urgent) <= now;
 		struct job job;
 
@@ -547,7 +408,7 @@ path_work(struct path *p, mstime now, bool answered)
 			return;
 		if (burst)
 			job = (struct job){ EXCHANGE_MAP, urgent->maker, urgent, false };
-		else if (!next_job(p, now, &job))
+		else if (!exchange_next_job(p, now, &job))
 			return;
 		start(p, now, &job, burst);
 		/* What an answer released is no burst, and is not held against what comes next. */
@@ -586,7 +447,7 @@ mstime
 path_next(const struct path *p)
 {
 	const struct exchange *x = &p->exchange;
-	const struct mapping *urgent = urgent_mapping(p);
+	const struct mapping *urgent = exchange_urgent(p);
 	mstime t;
 
 	if (!p->present || !path_wanted(p))

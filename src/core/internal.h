@@ -362,6 +362,20 @@ struct problem path_silence(const struct path *);
 void path_age(struct path *, mstime now);
 mstime path_age_next(const struct path *);
 
+/* choice.c */
+struct job {
+	enum exchange_kind kind;
+	enum mapper mapper;
+	struct mapping *mapping;
+	bool single; /* asked once, out of turn */
+};
+/* False: nothing is due. */
+bool exchange_next_job(struct path *, mstime now, struct job *);
+/* A renewal in its own time that goes before a question or a probe; NULL: none. */
+struct mapping *exchange_urgent(const struct path *);
+/* Is this probe of an outage in the other protocol? */
+bool exchange_other_turn(const struct path *, unsigned probe);
+
 /* exchange.c */
 void path_work(struct path *, mstime now, bool answered);
 mstime path_next(const struct path *);
