@@ -125,7 +125,8 @@ struct table *table_new(unsigned columns);
 void table_free(struct table *);
 /* Copies the text of the next cell; rows follow each other without end. NULL is "-". */
 void table_cell(struct table *, const char *text, enum table_colour);
-/* Whether standard output is for a person's eyes. */
+/* Whether standard output is a terminal that can be drawn on; and whether it may be in colour. */
+bool table_on_terminal(void);
 bool table_wants_colour(void);
 void table_print(const struct table *, bool colour, FILE *to);
 

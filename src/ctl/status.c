@@ -249,7 +249,7 @@ all_active(const struct ctl *ctl, const json_t *mappings)
 static int
 watch(const struct ctl *ctl)
 {
-	bool terminal = table_wants_colour();
+	bool terminal = table_on_terminal();
 	struct client_reply reply;
 
 	for (;;) {

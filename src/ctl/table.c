@@ -56,12 +56,19 @@ table_cell(struct table *t, const char *text, enum table_colour colour)
 }
 
 bool
+table_on_terminal(void)
+{
+	const char *terminal = getenv("TERM");
+
+	return isatty(STDOUT_FILENO) && (terminal == NULL || strcmp(terminal, "dumb") != 0);
+}
+
+bool
 table_wants_colour(void)
 {
-	const char *no = getenv("NO_COLOR"), *terminal = getenv("TERM");
+	const char *no = getenv("NO_COLOR");
 
-	return isatty(STDOUT_FILENO) && (no == NULL || *no == '\0') &&
-	    (terminal == NULL || strcmp(terminal, "dumb") != 0);
+	return table_on_terminal() && (no == NULL || *no == '\0');
 }
 
 static const char *

@@ -5,6 +5,7 @@
 #include "os/log.h"
 
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,17 +24,16 @@ usage(FILE *to)
 	    "  -r, --runtime-directory DIR  RUNTIME (" RUNSTATEDIR "/portleased)\n");
 }
 
-/* systemd hands over a list of folders; the first is ours. The copy is never freed. */
+/* systemd hands over a list of folders; the first is ours. */
 static const char *
-first_entry(const char *variable, const char *otherwise)
+first_entry(const char *variable, const char *otherwise, char room[PATH_MAX])
 {
 	const char *list = getenv(variable);
-	char *copy;
 
 	if (list == NULL || *list == '\0')
 		return otherwise;
-	copy = strndup(list, strcspn(list, ":"));
-	return copy != NULL ? copy : otherwise;
+	snprintf(room, PATH_MAX, "%.*s", (int)strcspn(list, ":"), list);
+	return room;
 }
 
 static bool
@@ -63,9 +63,12 @@ main(int argc, char **argv)
 		{ "runtime-directory", required_argument, NULL, 'r' },
 		{ "version", no_argument, NULL, 'V' }, { "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 } };
+	char state[PATH_MAX], runtime[PATH_MAX];
 	struct daemon_options options = { .config = SYSCONFDIR "/portleased.conf",
-		.state_directory = first_entry("STATE_DIRECTORY", LOCALSTATEDIR "/lib/portleased"),
-		.runtime_directory = first_entry("RUNTIME_DIRECTORY", RUNSTATEDIR "/portleased") };
+		.state_directory =
+		    first_entry("STATE_DIRECTORY", LOCALSTATEDIR "/lib/portleased", state),
+		.runtime_directory =
+		    first_entry("RUNTIME_DIRECTORY", RUNSTATEDIR "/portleased", runtime) };
 	bool check = false;
 	int option;
 

@@ -123,8 +123,11 @@ class Home:
         return process
 
     def log(self, name="daemon.log"):
-        with open(self.path(name), errors="replace") as f:
-            return f.read()
+        try:
+            with open(self.path(name), errors="replace") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
 
     # ---- the gateway
 

@@ -5,6 +5,8 @@ usage: run.py --portleased FILE --portleasectl FILE --fakegw FILE [--exactly NAM
 Ends with "ctl: N passed, N failed"."""
 
 import argparse
+import glob
+import importlib
 import os
 import signal
 import sys
@@ -13,23 +15,17 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-import test_commands  # noqa: E402
-import test_completion  # noqa: E402
-import test_direct  # noqa: E402
-import test_hold  # noqa: E402
-import test_metrics  # noqa: E402
-import test_socket  # noqa: E402
-import test_words  # noqa: E402
 from harness import Failure, Home  # noqa: E402
 
 LIMIT = 120  # seconds for one test
 
 
 def tests():
-    for module in (test_commands, test_completion, test_direct, test_hold, test_metrics, test_socket,
-                   test_words):
+    folder = os.path.dirname(os.path.abspath(__file__))
+    for path in sorted(glob.glob(os.path.join(folder, "test_*.py"))):
+        module = importlib.import_module(os.path.basename(path)[:-3])
         for name, function in vars(module).items():
-            if name.startswith("test_") and callable(function):
+            if name.startswith("test_") and function.__module__ == module.__name__:
                 yield name[5:].replace("_", "-"), function
 
 
