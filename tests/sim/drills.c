@@ -43,9 +43,8 @@ mappings_of(const struct sim *s, unsigned slot)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < s->n_wants; i++)
-		if (s->wants[i].slot == slot)
-			n += s->wants[i].spec.count *
-			    (unsigned)(s->wants[i].spec.tcp + s->wants[i].spec.udp);
+		if (want_is_on(s, &s->wants[i], slot))
+			n += want_mappings(&s->wants[i]);
 	return n;
 }
 
@@ -60,7 +59,8 @@ static bool
 gateway_status(struct sim *s, unsigned slot, struct gateway_status *out)
 {
 	for (size_t i = 0; engine_gateway_status(s->engine, s->now, i, out); i++)
-		if (out->family == FAMILY_IPV4 && strcmp(out->name, s->slots[slot].spec.name) == 0)
+		if (out->family == s->slots[slot].family &&
+		    strcmp(out->name, slot_gateway(s, slot)->name) == 0)
 			return true;
 	return false;
 }
@@ -101,7 +101,7 @@ drill_mapper(struct sim *s)
 		return;
 	for (unsigned i = 0; i < SLOTS; i++)
 		if (s->slots[i].used && s->boxes[s->slots[i].box].speaks != SPEAKS_NATPMP &&
-		    s->slots[i].spec.mappers[0] == MAPPER_PCP && mappings_of(s, i) &&
+		    slot_gateway(s, i)->mappers[0] == MAPPER_PCP && mappings_of(s, i) &&
 		    gateway_status(s, i, &g) && g.mapper != MAPPER_PCP)
 			sim_fail(s, "gateway %s speaks PCP and is asked by %s", g.name,
 			    g.mapper ? mapper_name(g.mapper) : "nothing");
@@ -123,16 +123,16 @@ quiet_budget(struct sim *s, mstime window)
 		per = s->boxes[s->slots[i].box].speaks == SPEAKS_PCP ? 1 : 2;
 		for (unsigned k = 0; k < s->n_wants; k++) {
 			const struct want *w = &s->wants[k];
-			mstime every = oracle_renewal(s, w);
-			if (w->slot != i)
+			mstime every = oracle_renewal(s, w, i);
+			if (!want_is_on(s, w, i))
 				continue;
 			if (every < 2000)
 				every = 2000;
-			n += per * w->spec.count * (unsigned)(w->spec.tcp + w->spec.udp) *
+			n += per * want_mappings(w) *
 			    ((double)window / (double)every + 2);
 		}
-		if (s->slots[i].spec.probe_interval)
-			n += (double)window / (s->slots[i].spec.probe_interval * 1000.0) + 2;
+		if (slot_gateway(s, i)->probe_interval)
+			n += (double)window / (slot_gateway(s, i)->probe_interval * 1000.0) + 2;
 	}
 	return (uint64_t)n;
 }
@@ -171,9 +171,10 @@ drill_reboot(struct sim *s)
 	/* its next epoch must differ from what the present one would have become */
 	if (!b->restart_step && gw_epoch(b, s->now) < 2700)
 		return;
-	if (!announced && !g->spec.probe_interval)
+	if (!announced && !slot_gateway(s, slot)->probe_interval)
 		return;
-	s->drill_due = s->now + (announced ? 0 : (mstime)g->spec.probe_interval * 1000) +
+	s->drill_due = s->now +
+	    (announced ? 0 : (mstime)slot_gateway(s, slot)->probe_interval * 1000) +
 	    (mstime)s->settings.recovery_delay * 1000 + 1000 + round_trips(s, slot);
 	s->drilling = true;
 	s->disturbed = s->drill_due;
@@ -192,22 +193,20 @@ drill_reboot_check(struct sim *s)
 
 	must_be_up(s, "a reboot of the gateway");
 	s->drilling = false;
-	for (unsigned i = 0; i < s->n_wants; i++) {
-		const struct want *w = &s->wants[i];
-		mstime every = oracle_renewal(s, w);
-		unsigned n = w->spec.count * (unsigned)(w->spec.tcp + w->spec.udp);
-		if (w->spec.require)
-			return;
-		budget += n *
-		    (1 +
-			2 * (uint64_t)(s->now - s->window_begin) /
-			    (uint64_t)(every < 2000 ? 2000 : every));
+	for (unsigned i = 0; i < SLOTS; i++) {
+		uint64_t passed = (uint64_t)(s->now - s->window_begin);
+		for (unsigned k = 0; k < s->n_wants; k++) {
+			const struct want *w = &s->wants[k];
+			mstime every = oracle_renewal(s, w, i);
+			if (w->spec.require)
+				return;
+			if (want_is_on(s, w, i))
+				budget += want_mappings(w) *
+				    (1 + 2 * passed / (uint64_t)(every < 2000 ? 2000 : every));
+		}
+		if (s->slots[i].used && slot_gateway(s, i)->probe_interval)
+			budget += 1 + passed / 1000 / slot_gateway(s, i)->probe_interval;
 	}
-	for (unsigned i = 0; i < SLOTS; i++)
-		if (s->slots[i].used && s->slots[i].spec.probe_interval)
-			budget += 1 +
-			    (uint64_t)(s->now - s->window_begin) / 1000 /
-				s->slots[i].spec.probe_interval;
 	if (s->sent - s->window_sent > budget)
 		sim_fail(s, "%llu packets for one reboot, %llu would do",
 		    (unsigned long long)(s->sent - s->window_sent), (unsigned long long)budget);
@@ -225,7 +224,7 @@ remember_ports(struct sim *s, bool compare)
 			if (!e->used || e->until <= s->now || e->client != s->slots[i].local ||
 			    s->boxes[s->slots[i].box].max_life < 13)
 				continue;
-			t = track_index(e->protocol, e->internal);
+			t = track_index(i, e->protocol, e->internal);
 			if (compare && s->drill_ports[t] && s->drill_ports[t] != e->external)
 				sim_fail(s, "restart moved port %u from %u to %u", e->internal,
 				    s->drill_ports[t], e->external);
@@ -235,15 +234,15 @@ remember_ports(struct sim *s, bool compare)
 
 /* Without memory a pair on two ports may be brought together. */
 static void
-forget_split_pairs(struct sim *s)
+forget_split_pairs(struct sim *s, unsigned slot)
 {
 	for (unsigned i = 0; i < s->n_wants; i++) {
 		const struct forward_spec *f = &s->wants[i].spec;
 
 		for (uint16_t k = 0; f->tcp && f->udp && !f->independent && k < f->count; k++) {
 			uint16_t internal = (uint16_t)(f->internal_port + k);
-			uint16_t *tcp = &s->drill_ports[track_index(PROTOCOL_TCP, internal)];
-			uint16_t *udp = &s->drill_ports[track_index(PROTOCOL_UDP, internal)];
+			uint16_t *tcp = &s->drill_ports[track_index(slot, PROTOCOL_TCP, internal)];
+			uint16_t *udp = &s->drill_ports[track_index(slot, PROTOCOL_UDP, internal)];
 			if (*tcp != *udp)
 				*tcp = *udp = 0;
 		}
@@ -260,8 +259,8 @@ drill_restart(struct sim *s)
 		return;
 	memset(s->drill_ports, 0, sizeof s->drill_ports);
 	remember_ports(s, false);
-	if (!memory)
-		forget_split_pairs(s);
+	for (unsigned i = 0; i < SLOTS && !memory; i++)
+		forget_split_pairs(s, i);
 	s->drilling = true;
 	for (unsigned i = 0; i < SLOTS; i++)
 		due += round_trips(s, i);

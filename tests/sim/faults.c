@@ -474,15 +474,15 @@ recovered_by(struct sim *s, unsigned slot)
 	if (g->unnoticed) {
 		mstime most = 0;
 		for (unsigned i = 0; i < s->n_wants; i++) {
-			mstime every = oracle_renewal(s, &s->wants[i]);
-			if (s->wants[i].slot == slot && every > most)
+			mstime every = oracle_renewal(s, &s->wants[i], slot);
+			if (want_is_on(s, &s->wants[i], slot) && every > most)
 				most = every;
 		}
 		if (s->mask & BIT(FAULT_SWAP)) /* the lease is another box's */
 			most = (mstime)s->settings.max_renew_interval * 1000;
 		wait += most * 13 / 10 + 2 * MINUTE;
 		/* the address that NAT-PMP's map replies do not tell is asked so often */
-		wait += (mstime)g->spec.probe_interval * MSTIME_SECOND;
+		wait += (mstime)slot_gateway(s, slot)->probe_interval * MSTIME_SECOND;
 	}
 	return s->now + wait;
 }
@@ -496,7 +496,7 @@ fault_calm(struct sim *s)
 			oracle_network_event(s, host_path(s, i));
 	s->active = 0;
 	for (unsigned i = 0; i < BOXES; i++)
-		for (unsigned f = 0; f < FAULTS; f++)
+		for (unsigned f = 0; f < FAULTS && s->boxes[i].address; f++)
 			box_mood_ends(s, (enum fault)f, i);
 	for (unsigned i = 0; i < s->n_wants; i++)
 		if (!s->wants[i].wanted)

@@ -127,14 +127,14 @@ host_path_up(struct sim *s, unsigned slot, bool fresh)
 {
 	struct slot *g = &s->slots[slot];
 	struct path *p = host_path(s, slot);
-	struct path_info info = { .gateway = g->spec.name,
-		.family = FAMILY_IPV4,
-		.ifindex = 2 + slot,
-		.interface = slot == 0 ? "eth0" : "wg0",
+	struct path_info info = { .gateway = slot_gateway(s, slot)->name,
+		.family = g->family,
+		.ifindex = g->ifindex,
+		.interface = g->ifindex == 2 ? "eth0" : "wg0",
 		.address = gw_netaddr(s->boxes[g->box].address),
 		.local = gw_netaddr(g->local),
 		.on_link = true,
-		.has_link_address = slot == 0,
+		.has_link_address = g->ifindex == 2,
 		.link_address = { 2, 0, 0, 0, 0, (uint8_t)g->box } };
 
 	if (fresh) {
@@ -184,7 +184,9 @@ host_want(struct sim *s, struct want *w)
 	w->wanted = true;
 	s->disturbed = s->now;
 	sim_log(s, "want", (uint32_t)(w - s->wants), "", 0);
-	oracle_network_event(s, host_path(s, w->slot));
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (want_is_on(s, w, i))
+			oracle_network_event(s, host_path(s, i));
 	if (engine_want(s->engine, s->now, &w->spec))
 		sim_fail(s, "engine_want failed");
 	sim_after_input(s);
@@ -230,10 +232,10 @@ host_start(struct sim *s, bool with_memory)
 		s->paths[i].done = true; /* its sockets died with it */
 	s->late_for = 0;
 	oracle_restart(s);
-	for (unsigned i = 0; i < SLOTS; i++) {
-		if (!s->slots[i].used)
+	for (unsigned i = 0; i < GATEWAYS; i++) {
+		if (!s->gateways[i].name)
 			continue;
-		if (engine_gateway(s->engine, s->now, &s->slots[i].spec))
+		if (engine_gateway(s->engine, s->now, &s->gateways[i]))
 			sim_fail(s, "engine_gateway failed");
 		sim_after_input(s);
 	}

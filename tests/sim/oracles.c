@@ -15,10 +15,15 @@
 static struct want *
 want_of(struct sim *s, uint16_t internal)
 {
-	unsigned i = (unsigned)(internal - 1000) / 10;
+	unsigned i = (unsigned)(internal - FIRST_PORT) / PORTS_EACH;
 
-	return internal >= 1000 && i < s->n_wants && (internal - 1000) % 10 < RANGE ? &s->wants[i]
-										    : NULL;
+	return internal >= FIRST_PORT && i < s->n_wants ? &s->wants[i] : NULL;
+}
+
+static struct track *
+track_of(struct sim *s, unsigned slot, uint8_t protocol, uint16_t internal)
+{
+	return want_of(s, internal) ? &s->tracks[track_index(slot, protocol, internal)] : NULL;
 }
 
 /* Calm, for long enough, and nothing happened that makes an extra request right. */
@@ -45,9 +50,8 @@ mappings_on(const struct sim *s, unsigned slot)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < s->n_wants; i++)
-		if (s->wants[i].slot == slot)
-			n += s->wants[i].spec.count *
-			    (unsigned)(s->wants[i].spec.tcp + s->wants[i].spec.udp);
+		if (want_is_on(s, &s->wants[i], slot))
+			n += want_mappings(&s->wants[i]);
 	return n;
 }
 
@@ -143,7 +147,7 @@ pace_of_mapping(struct sim *s, struct path *p, const struct gw_request *q, struc
 
 	/* a clock that starts again, be it by overflow, is a reason to ask */
 	if (gw_epoch(&s->boxes[p->box], s->now) < 600 || want_of(s, q->internal)->spec.require ||
-	    t->slot != p->slot || t->local != p->local || !t->asked_at || !undisturbed(s))
+	    t->local != p->local || !t->asked_at || !undisturbed(s))
 		return;
 	if (q->version == 2 && t->answered && t->result == 0 && gap < RENEW_MIN)
 		sim_fail(s, "port %u asked by PCP again after %lld ms, though answered",
@@ -188,7 +192,7 @@ map_request(struct sim *s, struct path *p, const struct gw_request *q)
 	struct want *w = want_of(s, q->internal);
 	struct track *t;
 
-	if (!w || w->slot != p->slot) {
+	if (!w || !want_is_on(s, w, p->slot)) {
 		sim_fail(s, "request for port %u, which nobody wants there", q->internal);
 		return;
 	}
@@ -197,10 +201,9 @@ map_request(struct sim *s, struct path *p, const struct gw_request *q)
 		    w->spec.lifetime);
 	if (q->prefer_failure && !w->spec.require)
 		sim_fail(s, "PREFER_FAILURE without require");
-	t = &s->tracks[track_index(q->protocol, q->internal)];
-	if (t->slot != p->slot || t->local != p->local) {
-		*t = (struct track){ .slot = p->slot, .local = p->local };
-	}
+	t = track_of(s, p->slot, q->protocol, q->internal);
+	if (t->local != p->local)
+		*t = (struct track){ .local = p->local };
 	if (q->version == 2) {
 		if (q->client != p->local)
 			sim_fail(s, "PCP client address is not the source address");
@@ -259,20 +262,19 @@ oracle_answered(struct sim *s, struct path *p, const uint8_t *bytes, size_t n)
 		p->silent = 0;
 		s->knew[p->box] = true;
 	}
-	if (bytes[0] == 2 && n >= 60 && want_of(s, (uint16_t)(bytes[40] << 8 | bytes[41]))) {
-		t = &s->tracks[track_index(bytes[36], (uint16_t)(bytes[40] << 8 | bytes[41]))];
-		if (memcmp(t->nonce, bytes + 24, 12))
+	if (bytes[0] == 2 && n >= 60) {
+		t = track_of(s, p->slot, bytes[36], (uint16_t)(bytes[40] << 8 | bytes[41]));
+		if (t && memcmp(t->nonce, bytes + 24, 12))
 			return; /* forged */
 		lifetime = (uint32_t)bytes[4] << 24 | (uint32_t)bytes[5] << 16 |
 		    (uint32_t)bytes[6] << 8 | bytes[7];
-	} else if (bytes[0] == 0 && n >= 16 && bytes[1] > 128 &&
-	    want_of(s, (uint16_t)(bytes[8] << 8 | bytes[9]))) {
-		t = &s->tracks[track_index(bytes[1] == 129 ? PROTOCOL_UDP : PROTOCOL_TCP,
-		    (uint16_t)(bytes[8] << 8 | bytes[9]))];
+	} else if (bytes[0] == 0 && n >= 16 && bytes[1] > 128) {
+		t = track_of(s, p->slot, bytes[1] == 129 ? PROTOCOL_UDP : PROTOCOL_TCP,
+		    (uint16_t)(bytes[8] << 8 | bytes[9]));
 		lifetime = (uint32_t)bytes[12] << 24 | (uint32_t)bytes[13] << 16 |
 		    (uint32_t)bytes[14] << 8 | bytes[15];
 	}
-	if (!t || t->slot != p->slot || t->local != p->local)
+	if (!t || t->local != p->local)
 		return;
 	if (!t->answered)
 		p->last_answered = true; /* late, but to a question that was open */
@@ -297,11 +299,11 @@ oracle_restart(struct sim *s)
 	s->disturbed = s->now;
 }
 
-/* How often this forward is renewed, undisturbed. */
+/* How often this forward is renewed there, undisturbed. */
 mstime
-oracle_renewal(const struct sim *s, const struct want *w)
+oracle_renewal(const struct sim *s, const struct want *w, unsigned slot)
 {
-	const struct gw_box *b = &s->boxes[s->slots[w->slot].box];
+	const struct gw_box *b = &s->boxes[s->slots[slot].box];
 	uint32_t l = w->spec.lifetime;
 	mstime every;
 

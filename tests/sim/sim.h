@@ -11,19 +11,31 @@
 #include <stdint.h>
 
 /*
- * One world: an engine, up to two config gateways, three boxes, a wire with faults and
- * oracles. Everything follows from one 64-bit seed.
+ * One world: an engine, up to three config gateways, five boxes, a wire with faults and
+ * oracles. Everything follows from one 64-bit seed. A narrow world is IPv4 with simple forwards;
+ * a wide one is such a world to which widen.c has added from everything else there is.
  */
 
 #define MINUTE (60 * MSTIME_SECOND)
 #define HOUR (60 * MINUTE)
 #define DAY (24 * HOUR)
 
-#define SLOTS 2 /* config gateways: "default" and "vpn" */
-#define BOXES 3 /* two behind the default route, one behind the other */
+/* Ways to a gateway: a config gateway in one family. */
+enum slot_index { SLOT_LAN, SLOT_VPN, SLOT_LAN6, SLOT_TWIN, SLOTS };
+
+/* Two behind the default route, one behind the tunnel, the IPv6 router, and another network's with
+ * the address of the first. */
+enum box_index { BOX_HOME, BOX_OTHER, BOX_VPN, BOX_HOME6, BOX_CAFE, BOXES };
+
+/* Config gateways. */
+enum { GATEWAY_DEFAULT, GATEWAY_VPN, GATEWAY_TWIN, GATEWAYS };
+
 #define FORWARDS 10
 #define RANGE 3
-#define TRACKS (FORWARDS * RANGE * 2)
+#define FIRST_PORT 1000
+#define PORTS_EACH 10 /* internal ports that a forward may have in its life */
+#define PORTS (FORWARDS * PORTS_EACH)
+#define TRACKS (SLOTS * PORTS * 2)
 #define PATHS 1200
 #define SIM_PACKET 200
 
@@ -121,7 +133,6 @@ struct grant {
 };
 
 struct track {
-	unsigned slot;
 	uint32_t local;
 	mstime asked_at, first_at; /* the last try, and the first since an answer */
 	bool answered, nonce_known;
@@ -154,13 +165,14 @@ struct want {
 	struct forward_spec spec;
 	char name[16];
 	bool wanted;
-	unsigned slot;
-	struct told told[2]; /* [0] udp, [1] tcp */
+	unsigned gateway;
+	struct told told[FAMILIES][2]; /* [0] udp, [1] tcp */
 };
 
 struct slot {
 	bool used;
-	struct gateway_spec spec;
+	enum family family;
+	unsigned gateway, ifindex;
 	uint32_t path; /* index of the current one */
 	unsigned box;
 	uint32_t local;
@@ -199,6 +211,7 @@ struct sim {
 
 	struct engine *engine;
 	struct engine_settings settings;
+	struct gateway_spec gateways[GATEWAYS];
 	struct slot slots[SLOTS];
 	struct gw_box boxes[BOXES];
 	struct path paths[PATHS];
@@ -298,15 +311,35 @@ bool oracle_is_up(struct sim *, unsigned slot, char *why, size_t n);
 /* Statuses are honest; told events agree. */
 void oracle_audit(struct sim *);
 void oracle_nothing_left(struct sim *);
-mstime oracle_renewal(const struct sim *, const struct want *);
-bool oracle_status(
-    struct sim *, unsigned slot, uint8_t protocol, uint16_t internal, struct mapping_status *);
+mstime oracle_renewal(const struct sim *, const struct want *, unsigned slot);
 
 static inline unsigned
-track_index(uint8_t protocol, uint16_t internal)
+track_index(unsigned slot, uint8_t protocol, uint16_t internal)
 {
-	return ((unsigned)(internal - 1000) / 10 * RANGE + (unsigned)(internal - 1000) % 10) * 2 +
-	    (protocol == PROTOCOL_TCP);
+	return (slot * PORTS + (unsigned)(internal - FIRST_PORT)) * 2 + (protocol == PROTOCOL_TCP);
+}
+
+static inline struct gateway_spec *
+slot_gateway(struct sim *s, unsigned slot)
+{
+	return &s->gateways[s->slots[slot].gateway];
+}
+
+/* Does this forward have mappings there? */
+static inline bool
+want_is_on(const struct sim *s, const struct want *w, unsigned slot)
+{
+	const struct slot *g = &s->slots[slot];
+
+	return g->used && g->gateway == w->gateway &&
+	    (g->family == FAMILY_IPV4 ? w->spec.ipv4 : w->spec.ipv6);
+}
+
+/* How many mappings it has in each family. */
+static inline unsigned
+want_mappings(const struct want *w)
+{
+	return w->spec.count * ((unsigned)w->spec.tcp + w->spec.udp);
 }
 
 #endif

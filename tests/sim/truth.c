@@ -101,14 +101,26 @@ address_was_told(const struct sim *s, unsigned box, const struct netaddr *a)
 
 /* ---- statuses --------------------------------------------------------------------------- */
 
-bool
-oracle_status(
+/* Where what the engine says of a mapping is so. */
+static unsigned
+slot_of(const struct sim *s, const struct mapping_status *m)
+{
+	unsigned i;
+
+	for (i = 0; i < SLOTS - 1; i++)
+		if (s->slots[i].used && s->slots[i].family == m->family &&
+		    strcmp(m->gateway, s->gateways[s->slots[i].gateway].name) == 0)
+			break;
+	return i;
+}
+
+static bool
+find_status(
     struct sim *s, unsigned slot, uint8_t protocol, uint16_t internal, struct mapping_status *out)
 {
 	for (size_t i = 0; engine_mapping_status(s->engine, s->now, i, out); i++)
 		if (out->internal_port == internal && out->protocol == protocol &&
-		    out->state != MAPPING_RELEASING &&
-		    strcmp(out->gateway, s->slots[slot].spec.name) == 0)
+		    out->state != MAPPING_RELEASING && slot_of(s, out) == slot)
 			return true;
 	return false;
 }
@@ -118,8 +130,8 @@ oracle_status(
 static void
 check_honest(struct sim *s, const struct want *w, const struct mapping_status *m)
 {
-	const struct slot *g = &s->slots[w->slot];
-	const struct path *p = host_path(s, w->slot);
+	const struct slot *g = &s->slots[slot_of(s, m)];
+	const struct path *p = &s->paths[g->path];
 	mstime slack = s->boxes[g->box].max_life < 13 ? SHORT_LEASE_SLACK : 0;
 	const struct grant *t;
 
@@ -175,7 +187,7 @@ oracle_lease_end(struct sim *s, const struct event *e)
 	for (unsigned i = 0; i < SLOTS; i++)
 		if (s->slots[i].used && s->slots[i].box == g->box &&
 		    s->slots[i].local == g->client &&
-		    oracle_status(s, i, g->protocol, g->internal, &m) &&
+		    find_status(s, i, g->protocol, g->internal, &m) &&
 		    m.state == MAPPING_ACTIVE && m.external_port == g->external)
 			sim_fail(s, "port %u is active %lld ms after its lease ended", g->internal,
 			    (long long)(s->now - g->until));
@@ -205,7 +217,7 @@ mapping_event(struct sim *s, const struct engine_event *e, struct want *w, struc
 {
 	const struct mapping_status *m = e->mapping;
 	const char *name = engine_event_name(e->kind);
-	unsigned port = m->internal_port;
+	unsigned port = m->internal_port, slot = slot_of(s, m);
 
 	switch (e->kind) {
 	case EVENT_MAPPED:
@@ -227,8 +239,8 @@ mapping_event(struct sim *s, const struct engine_event *e, struct want *w, struc
 		break;
 	case EVENT_LOST:
 		if (s->calm && s->healthy && !s->drilling && !s->releasing &&
-		    s->now > s->slots[w->slot].excused &&
-		    s->boxes[s->slots[w->slot].box].max_life >= 13)
+		    s->now > s->slots[slot].excused &&
+		    s->boxes[s->slots[slot].box].max_life >= 13)
 			sim_fail(s, "port %u lost in calm", port);
 		/* fall through */
 	case EVENT_RELEASED:
@@ -274,7 +286,8 @@ oracle_event(struct sim *s, const struct engine_event *e)
 		sim_fail(s, "event %s for an unknown forward or %u ports", name, e->ports);
 		return;
 	}
-	mapping_event(s, e, w, &w->told[e->mapping->protocol == PROTOCOL_TCP]);
+	mapping_event(
+	    s, e, w, &w->told[e->mapping->family][e->mapping->protocol == PROTOCOL_TCP]);
 }
 
 /* ---- audits ----------------------------------------------------------------------------- */
@@ -282,7 +295,7 @@ oracle_event(struct sim *s, const struct engine_event *e)
 static void
 compare_told(struct sim *s, struct want *w, const struct mapping_status *m)
 {
-	struct told *t = &w->told[m->protocol == PROTOCOL_TCP];
+	struct told *t = &w->told[m->family][m->protocol == PROTOCOL_TCP];
 	bool up = m->state == MAPPING_ACTIVE;
 
 	if (w->spec.count > 1 || m->state == MAPPING_RELEASING)
@@ -308,7 +321,7 @@ view(struct sim *s, const struct mapping_status *m)
 	/* the one that is released may have a successor */
 	if (m->state == MAPPING_RELEASING || m->internal_port < 1000)
 		return;
-	v = &s->views[track_index(m->protocol, m->internal_port)];
+	v = &s->views[track_index(slot_of(s, m), m->protocol, m->internal_port)];
 	v->known = true;
 	v->state = m->state;
 	v->external_port = m->external_port;
@@ -365,13 +378,12 @@ oracle_audit(struct sim *s)
 }
 
 static bool
-port_is_up(
-    struct sim *s, const struct want *w, uint8_t protocol, uint16_t port, char *why, size_t n)
+port_is_up(struct sim *s, unsigned slot, uint8_t protocol, uint16_t port, char *why, size_t n)
 {
-	const struct slot *g = &s->slots[w->slot];
+	const struct slot *g = &s->slots[slot];
 	struct gw_box *b = &s->boxes[g->box];
 	const struct gw_entry *e = gw_find(b, s->now, g->local, protocol, port);
-	const struct view *v = &s->views[track_index(protocol, port)];
+	const struct view *v = &s->views[track_index(slot, protocol, port)];
 
 	if (!e)
 		snprintf(why, n, "the gateway does not have port %u", port);
@@ -399,12 +411,12 @@ oracle_is_up(struct sim *s, unsigned slot, char *why, size_t n)
 		const struct gw_box *b = &s->boxes[s->slots[slot].box];
 
 		/* leases too short for renewals 4 s apart come and go */
-		if (w->slot != slot || !w->wanted || w->spec.require || b->max_life < 13)
+		if (!want_is_on(s, w, slot) || !w->wanted || w->spec.require || b->max_life < 13)
 			continue;
 		for (uint16_t k = 0; k < w->spec.count; k++) {
 			uint16_t port = (uint16_t)(w->spec.internal_port + k);
-			if ((w->spec.tcp && !port_is_up(s, w, PROTOCOL_TCP, port, why, n)) ||
-			    (w->spec.udp && !port_is_up(s, w, PROTOCOL_UDP, port, why, n)))
+			if ((w->spec.tcp && !port_is_up(s, slot, PROTOCOL_TCP, port, why, n)) ||
+			    (w->spec.udp && !port_is_up(s, slot, PROTOCOL_UDP, port, why, n)))
 				return false;
 		}
 	}

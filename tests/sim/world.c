@@ -303,7 +303,7 @@ pick(struct rng *r, const uint32_t *of, size_t n)
 static void
 make_box(struct sim *s, unsigned i)
 {
-	static const uint32_t addresses[BOXES] = { 0xc0a80101, 0xc0a80102, 0x0a020001 };
+	static const uint32_t addresses[BOX_VPN + 1] = { 0xc0a80101, 0xc0a80102, 0x0a020001 };
 	struct rng *r = &s->setup;
 	struct gw_box *b = &s->boxes[i];
 
@@ -343,12 +343,14 @@ make_slot(struct sim *s, unsigned i)
 {
 	struct rng *r = &s->setup;
 	struct slot *g = &s->slots[i];
-	struct gateway_spec *p = &g->spec;
+	struct gateway_spec *p = &s->gateways[i];
 
-	g->used = i == 0 || rng_chance(r, 200);
-	g->box = i == 0 ? 0 : 2;
-	g->local = i == 0 ? 0xc0a8010a : 0x0a020002;
-	p->name = i == 0 ? "default" : "vpn";
+	g->used = i == SLOT_LAN || rng_chance(r, 200);
+	g->gateway = i == SLOT_LAN ? GATEWAY_DEFAULT : GATEWAY_VPN;
+	g->ifindex = i == SLOT_LAN ? 2 : 3;
+	g->box = i == SLOT_LAN ? BOX_HOME : BOX_VPN;
+	g->local = i == SLOT_LAN ? 0xc0a8010a : 0x0a020002;
+	p->name = i == SLOT_LAN ? "default" : g->used ? "vpn" : NULL;
 	p->probe_interval = PICK(r, 60, 60, 60, 30, 300, 0);
 	p->mappers[0] = MAPPER_PCP;
 	p->mappers[1] = MAPPER_NATPMP;
@@ -367,10 +369,10 @@ make_forward(struct sim *s, unsigned i)
 	struct forward_spec *f = &w->spec;
 
 	snprintf(w->name, sizeof w->name, "f%u", i);
-	w->slot = s->slots[1].used && rng_chance(r, 300) ? 1 : 0;
+	w->gateway = s->slots[SLOT_VPN].used && rng_chance(r, 300) ? GATEWAY_VPN : GATEWAY_DEFAULT;
 	w->wanted = true;
 	f->name = w->name;
-	f->gateway = s->slots[w->slot].spec.name;
+	f->gateway = s->gateways[w->gateway].name;
 	f->tcp = rng_chance(r, 600);
 	f->udp = !f->tcp || rng_chance(r, 300);
 	f->ipv4 = true;
@@ -390,12 +392,13 @@ make_length(struct sim *s, mstime days)
 {
 	double rate = 1.0 / 30; /* wake-ups a second, roughly */
 
-	for (unsigned i = 0; i < s->n_wants; i++) {
-		mstime every = oracle_renewal(s, &s->wants[i]);
-		unsigned maps = s->wants[i].spec.count *
-		    (unsigned)(s->wants[i].spec.tcp + s->wants[i].spec.udp);
-		rate += 1000.0 * maps / (double)(every < 1000 ? 1000 : every);
-	}
+	for (unsigned i = 0; i < s->n_wants; i++)
+		for (unsigned k = 0; k < SLOTS; k++) {
+			mstime every = oracle_renewal(s, &s->wants[i], k);
+			if (want_is_on(s, &s->wants[i], k))
+				rate += 1000.0 * want_mappings(&s->wants[i]) /
+				    (double)(every < 1000 ? 1000 : every);
+		}
 	s->end = s->now + days * DAY;
 	/* worlds of very short leases end earlier, or they would take most of the time */
 	while (s->end - s->now > DAY && rate * (double)(s->end - s->now) / 1000 > 60000)
@@ -425,9 +428,9 @@ sim_new(uint64_t seed, mstime days, bool trace)
 	s->settings.max_renew_interval = PICK(&s->setup, 1800, 1800, 600, 3600);
 	s->settings.recovery_delay = PICK(&s->setup, 5, 5, 5, 1, 0);
 	s->settings.release_timeout = PICK(&s->setup, 3, 3, 1, 5);
-	for (unsigned i = 0; i < BOXES; i++)
+	for (unsigned i = BOX_HOME; i <= BOX_VPN; i++)
 		make_box(s, i);
-	for (unsigned i = 0; i < SLOTS; i++)
+	for (unsigned i = SLOT_LAN; i <= SLOT_VPN; i++)
 		make_slot(s, i);
 	s->n_wants = 1 + (unsigned)rng_below(&s->setup, FORWARDS);
 	if (rng_chance(&s->setup, 500))
