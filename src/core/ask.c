@@ -311,6 +311,8 @@ ask_reborn(struct mapping *m, mstime now)
 	at = m->expires - (rest < 60 * MSTIME_SECOND ? rest : 60 * MSTIME_SECOND);
 	if (m->due < at)
 		return; /* there is time to ask again */
+	/* What it refuses to renew it has: whatever was suspected. */
+	m->suspect = false;
 	plan(m, MOVE_SAME, later(at, now));
 	mapping_enter(m, now, m->state, m->expires);
 }
@@ -386,9 +388,11 @@ ask_age(struct mapping *m, mstime now)
 		return;
 	if (m->move == MOVE_WISH) {
 		win_back(m, now);
-	} else {
+	} else if (movable(m, now)) {
 		plan(m, MOVE_NOT, 0);
 		move_shown(m, now, m->external_port);
+	} else {
+		plan(m, MOVE_SAME, now + MSTIME_SECOND);
 	}
 }
 

@@ -12,7 +12,6 @@
 #define PACE_GAP ((mstime)250)
 #define SECOND_REST (80 * 60 * MSTIME_SECOND) /* with PCP's own pace: 6 an hour at most */
 #define NATPMP_SENDS 9u
-#define FIREWALL_GAP (15 * MSTIME_SECOND) /* this host's: nothing leaves it, no harm in trying */
 
 static enum mapper
 contact_first(const struct path *p)

@@ -56,8 +56,12 @@ count_sent(struct path *p, mstime now, int error)
 		p->problem = (struct problem){ .trouble = TROUBLE_FIREWALL };
 	} else if (p->problem.trouble == TROUBLE_FIREWALL) {
 		p->problem = (struct problem){ .trouble = TROUBLE_NONE };
-		p->contact.sends[0] = p->contact.sends[1] = 1;
-		p->contact.wait[0] = 0;
+		/* It begins anew with the series that the firewall kept, not with one at rest. */
+		for (unsigned d = 0; d < 2; d++)
+			if (p->contact.next[d] <= now + FIREWALL_GAP) {
+				p->contact.sends[d] = 1;
+				p->contact.wait[d] = 0;
+			}
 	}
 }
 

@@ -417,6 +417,17 @@ contact_redirect(struct path *p, mstime now, enum mapper spoken)
 	c->next[1 - to] = now + MINUTE;
 }
 
+/* It speaks nothing that is allowed here. */
+static void
+not_understood(struct path *p, mstime now, enum mapper refused, mstime wait)
+{
+	p->problem = (struct problem){ TROUBLE_UNSUPPORTED, refused, 0 };
+	p->answered = p->outage = false;
+	path_reset_contact(p, now);
+	p->contact.next[dialect(path_preferred(p))] = now + wait;
+	path_enter(p, now, GATEWAY_UNSUPPORTED);
+}
+
 /*
  * RFC 6887 section 9, RFC 6886 section 1.1: the version error names no request, so it is the
  * gateway's, once, and not each mapping's (Q-035). `spoken` is the protocol it offers instead.
@@ -428,6 +439,13 @@ path_version_error(struct path *p, mstime now, enum mapper spoken, uint32_t rest
 	enum mapper refused = spoken == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
 	bool possible = spoken != MAPPER_NONE && path_allows(p, spoken);
 
+	/* One that has spoken what is allowed here does so still, or is as good as silent: a forger
+	 * must not keep the real answer away. */
+	if (!possible && p->answered) {
+		if (p->outage)
+			p->problem = (struct problem){ TROUBLE_UNSUPPORTED, refused, 0 };
+		return;
+	}
 	if (p->exchange.kind != EXCHANGE_NONE && p->exchange.mapper == refused) {
 		struct mapping *m = p->exchange.mapping;
 
@@ -441,10 +459,14 @@ path_version_error(struct path *p, mstime now, enum mapper spoken, uint32_t rest
 		contact_redirect(p, now, spoken);
 		return;
 	}
+	if (!possible) {
+		not_understood(p, now, refused, wait);
+		return;
+	}
 	if (!p->outage)
 		alive(p, now);
 	p->not_before = now;
-	if (p->mapper == spoken && possible) {
+	if (p->mapper == spoken) {
 		/* The answer to a polite second question. */
 		if (spoken == MAPPER_NATPMP)
 			plan_pcp(p, now);
@@ -452,13 +474,8 @@ path_version_error(struct path *p, mstime now, enum mapper spoken, uint32_t rest
 			p->address_due = MSTIME_NEVER;
 		return;
 	}
-	if (possible && switch_mapper(p, now, spoken))
-		return;
-	p->problem = (struct problem){ TROUBLE_UNSUPPORTED, refused, 0 };
-	p->answered = false;
-	path_reset_contact(p, now);
-	p->contact.next[dialect(path_preferred(p))] = now + wait;
-	path_enter(p, now, GATEWAY_UNSUPPORTED);
+	if (!switch_mapper(p, now, spoken))
+		not_understood(p, now, refused, wait);
 }
 
 /*

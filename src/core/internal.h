@@ -391,6 +391,9 @@ int exchange_send(struct path *, mstime now, enum exchange_kind, enum mapper, st
 /* May a packet that no answer released be sent now? */
 bool exchange_paced(const struct engine *, mstime now);
 
+/* Nothing passes this host's firewall: no harm in trying. */
+#define FIREWALL_GAP (15 * MSTIME_SECOND)
+
 /* contact.c */
 void contact_work(struct path *, mstime now);
 mstime contact_next(const struct path *);

@@ -10,6 +10,8 @@
  * numbers its requests. */
 #define LATE_ANSWER (12 * MSTIME_SECOND)
 #define NO_ADDRESS_WAIT (30 * MSTIME_SECOND)
+/* A lease whose renewals were refused, and then went unanswered. */
+#define REFUSED_WAIT (30 * MSTIME_SECOND)
 #define UNSUPPORTED_WAIT (15 * 60 * MSTIME_SECOND)
 /* Each try opens, for a moment, what must not be open. */
 #define IGNORED_WAIT (60 * 60 * MSTIME_SECOND)
@@ -109,10 +111,12 @@ renewal_due(struct mapping *m)
 void
 mapping_unanswered(struct mapping *m, mstime now)
 {
-	if (mapping_leased(m, now) && !m->suspect)
-		mapping_enter(m, now, m->state, renewal_due(m));
-	else
+	if (!mapping_leased(m, now) || m->suspect)
 		mapping_enter(m, now, m->state, now); /* its turn comes with the next probe */
+	else if (m->refusals > 0) /* not a renewal in its time, which is long past */
+		mapping_enter(m, now, m->state, earlier(renewal_due(m), now + REFUSED_WAIT));
+	else
+		mapping_enter(m, now, m->state, renewal_due(m));
 	if (m->problem.trouble == TROUBLE_NONE)
 		m->problem = path_silence(m->path);
 	ask_doubt(m);
@@ -207,6 +211,23 @@ concerns_path(enum mapper mapper, uint16_t result)
 	return result == NATPMP_NETWORK_FAILURE || result == NATPMP_OUT_OF_RESOURCES;
 }
 
+/*
+ * Some firewalls refuse to renew a pinhole (Q-094), and after a restart of ours a first request is
+ * a renewal to them. What may be there from an earlier life is deleted just before it is asked for
+ * again.
+ */
+static void
+doubt_pinhole(const struct mapping *m, mstime now, const struct problem *why)
+{
+	struct mapping *ghost = NULL;
+
+	if (m->path->family == FAMILY_IPV6 && why->trouble == TROUBLE_REFUSED &&
+	    why->mapper == MAPPER_PCP && why->result == PCP_NO_RESOURCES && !mapping_blocked(m))
+		ghost = ghost_new(m, now, m->due);
+	if (ghost != NULL)
+		ghost->maker = MAPPER_PCP;
+}
+
 static void
 hold_path(struct path *p, mstime now, mstime until, const struct problem *why)
 {
@@ -220,6 +241,7 @@ hold_path(struct path *p, mstime now, mstime until, const struct problem *why)
 		m->problem = *why;
 		m->decided = true;
 		mapping_enter(m, now, MAPPING_FAILED, until);
+		doubt_pinhole(m, now, why);
 	}
 }
 
@@ -239,6 +261,7 @@ refuse(struct mapping *m, mstime now, struct problem why, mstime wait, bool whol
 		mapping_enter(m, now, MAPPING_ACTIVE, until);
 	} else {
 		mapping_enter(m, now, MAPPING_FAILED, until);
+		doubt_pinhole(m, now, &why);
 		if (whole_path)
 			hold_path(m->path, now, until, &why);
 	}

@@ -137,7 +137,11 @@ natpmp_match(struct path *p, mstime now, const struct natpmp_reply *r)
 	    m->internal_port == r->internal_port && mapping_internal(m) == NULL &&
 	    (!mapping_leased(m, now) || m->maker == MAPPER_NATPMP))
 		return m;
-	/* An assigned port may come back as both. */
+	/* An assigned port may come back as both (Q-110); but not if it is the late answer to
+	 * another mapping's request. */
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->protocol == r->protocol && m->internal_port == r->internal_port)
+		return NULL;
 	TAILQ_FOREACH(m, &p->mappings, of_path)
 	if (m->internal_port == 0 && m->asked_natpmp && m->protocol == r->protocol &&
 	    m->tries > 0 && r->has_ports && r->internal_port == r->external_port)
@@ -280,10 +284,11 @@ pcp_map(struct path *p, mstime now, const struct pcp_reply *r)
 
 	if (m == NULL || overtaken(p, MAPPER_PCP, r->epoch, m))
 		return;
-	/* A firewall that renews a pinhole may forget to say the port. */
+	/* A firewall that renews a pinhole repeats whatever port was suggested, 0 as well (Q-054).
+	 * Where the address is not translated, neither is the port. */
 	internal = mapping_internal(m) != NULL ? mapping_internal(m) : &p->local;
 	if (p->family == FAMILY_IPV6 && r->result == PCP_SUCCESS && r->lifetime > 0 &&
-	    r->external_port == 0 && netaddr_equal(&r->external, internal))
+	    netaddr_equal(&r->external, internal))
 		a.external_port = m->internal_port;
 	/* Refuses what has been asked for again without it meanwhile. */
 	if (r->result != PCP_SUCCESS && r->described && !m->described)

@@ -43,7 +43,7 @@ mappings_of(const struct sim *s, unsigned slot)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < s->n_wants; i++)
-		if (want_is_on(s, &s->wants[i], slot))
+		if (want_is_on(s, &s->wants[i], slot) && want_is_live(&s->wants[i]))
 			n += want_mappings(&s->wants[i]);
 	return n;
 }
@@ -121,6 +121,8 @@ quiet_budget(struct sim *s, mstime window)
 			continue;
 		/* NAT-PMP has the address to ask for; its leases outlive a return to PCP */
 		per = s->boxes[s->slots[i].box].speaks == SPEAKS_PCP ? 1 : 2;
+		if (s->boxes[s->slots[i].box].never_renews)
+			per *= 5; /* refused, again, and at last deleted and made anew */
 		for (unsigned k = 0; k < s->n_wants; k++) {
 			const struct want *w = &s->wants[k];
 			mstime every = oracle_renewal(s, w, i);
@@ -128,8 +130,7 @@ quiet_budget(struct sim *s, mstime window)
 				continue;
 			if (every < 2000)
 				every = 2000;
-			n += per * want_mappings(w) *
-			    ((double)window / (double)every + 2);
+			n += per * want_mappings(w) * ((double)window / (double)every + 2);
 		}
 		if (slot_gateway(s, i)->probe_interval)
 			n += (double)window / (slot_gateway(s, i)->probe_interval * 1000.0) + 2;
@@ -220,11 +221,15 @@ remember_ports(struct sim *s, bool compare)
 	for (unsigned i = 0; i < SLOTS; i++)
 		for (unsigned k = 0; s->slots[i].used && k < GW_ENTRIES; k++) {
 			const struct gw_entry *e = &s->boxes[s->slots[i].box].entries[k];
-			unsigned t;
+			int t;
+			/* what cannot be renewed is made anew, elsewhere perhaps */
 			if (!e->used || e->until <= s->now || e->client != s->slots[i].local ||
+			    s->boxes[s->slots[i].box].never_renews ||
 			    s->boxes[s->slots[i].box].max_life < 13)
 				continue;
-			t = track_index(i, e->protocol, e->internal);
+			t = oracle_index(s, i, e->protocol, e->internal);
+			if (t < 0)
+				continue;
 			if (compare && s->drill_ports[t] && s->drill_ports[t] != e->external)
 				sim_fail(s, "restart moved port %u from %u to %u", e->internal,
 				    s->drill_ports[t], e->external);
@@ -240,13 +245,20 @@ forget_split_pairs(struct sim *s, unsigned slot)
 		const struct forward_spec *f = &s->wants[i].spec;
 
 		for (uint16_t k = 0; f->tcp && f->udp && !f->independent && k < f->count; k++) {
-			uint16_t internal = (uint16_t)(f->internal_port + k);
+			uint16_t internal = want_port(&s->wants[i], k);
 			uint16_t *tcp = &s->drill_ports[track_index(slot, PROTOCOL_TCP, internal)];
 			uint16_t *udp = &s->drill_ports[track_index(slot, PROTOCOL_UDP, internal)];
 			if (*tcp != *udp)
 				*tcp = *udp = 0;
 		}
 	}
+}
+
+/* A router that renews nothing says so, and asks for 30 s of patience, before it is outwitted. */
+static mstime
+rebirth(const struct sim *s, unsigned slot)
+{
+	return s->slots[slot].used && s->boxes[s->slots[slot].box].never_renews ? 2 * MINUTE : 0;
 }
 
 static void
@@ -263,7 +275,7 @@ drill_restart(struct sim *s)
 		forget_split_pairs(s, i);
 	s->drilling = true;
 	for (unsigned i = 0; i < SLOTS; i++)
-		due += round_trips(s, i);
+		due += round_trips(s, i) + rebirth(s, i);
 	host_start(s, memory);
 	sim_schedule(s, s->now + due, H_DRILL, DRILL_RESTART_CHECK);
 }
@@ -319,6 +331,8 @@ drill_run(struct sim *s, enum drill d)
 		break;
 	case DRILL_STOP:
 		drill_stop(s);
+		break;
+	default:
 		break;
 	}
 }

@@ -13,7 +13,14 @@
 static unsigned
 some_slot(struct sim *s)
 {
-	return s->slots[1].used && rng_chance(&s->faults, 300) ? 1 : 0;
+	unsigned slot;
+
+	if (!s->wide)
+		return s->slots[SLOT_VPN].used && rng_chance(&s->faults, 300) ? SLOT_VPN : SLOT_LAN;
+	do
+		slot = (unsigned)rng_below(&s->faults, SLOTS);
+	while (!s->slots[slot].used);
+	return slot;
 }
 
 static void
@@ -38,8 +45,8 @@ new_external(struct sim *s, unsigned box)
 /* ---- boxes ------------------------------------------------------------------------------ */
 
 /* A reboot that nothing but the next renewal can show. */
-static void
-unnoticed(struct sim *s, unsigned box)
+void
+fault_unnoticed(struct sim *s, unsigned box)
 {
 	for (unsigned i = 0; i < SLOTS; i++)
 		if (s->slots[i].used && s->slots[i].box == box)
@@ -51,9 +58,14 @@ fault_reboot(struct sim *s, unsigned box, bool keep_epoch)
 {
 	struct gw_box *b = &s->boxes[box];
 
-	/* an epoch that had hardly begun cannot be seen to begin again */
+	/* an epoch that had hardly begun cannot be seen to begin again; one that is never asked for
+	 * is seen with the next renewal */
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (s->slots[i].used && s->slots[i].box == box &&
+		    !slot_gateway(s, i)->probe_interval)
+			s->slots[i].unnoticed = true;
 	if (keep_epoch || b->frozen || (!b->restart_step && gw_epoch(b, s->now) < 2700))
-		unnoticed(s, box);
+		fault_unnoticed(s, box);
 	gw_restart(b, s->now, keep_epoch);
 	sim_log(s, keep_epoch ? "amnesia" : "reboot", box, "", 0);
 }
@@ -71,7 +83,7 @@ swap_box(struct sim *s, unsigned box)
 	b->external = new_external(s, box);
 	if (b->speaks != SPEAKS_BOTH && rng_chance(&s->faults, 300))
 		b->speaks = SPEAKS_BOTH; /* the other way the old leases are in the way */
-	unnoticed(s, box);
+	fault_unnoticed(s, box);
 }
 
 static void
@@ -98,7 +110,7 @@ box_mood(struct sim *s, enum fault f, unsigned box)
 		break;
 	default: /* FAULT_NO_ADDRESS */
 		b->external = rng_chance(&s->faults, 500) ? 0 : 0xc0a83201;
-		unnoticed(s, box);
+		fault_unnoticed(s, box);
 		break;
 	}
 	mood(s, f, box);
@@ -126,7 +138,7 @@ box_mood_ends(struct sim *s, enum fault f, unsigned box)
 	case FAULT_NO_ADDRESS:
 		if (b->external >> 24 != 203) {
 			b->external = new_external(s, box);
-			unnoticed(s, box);
+			fault_unnoticed(s, box);
 		}
 		break;
 	default:
@@ -155,20 +167,29 @@ change_address(struct sim *s, unsigned box)
 	if (rng_chance(&s->faults, 700))
 		fault_reboot(s, box, false);
 	else
-		unnoticed(s, box);
+		fault_unnoticed(s, box);
 	wire_announce(s, box);
 }
 
 /* ---- the host --------------------------------------------------------------------------- */
 
+/* All ways over one link come and go together. */
+static bool
+on_link(const struct sim *s, unsigned a, unsigned b)
+{
+	return s->slots[a].used && s->slots[a].ifindex == s->slots[b].ifindex;
+}
+
 void
 fault_link_up(struct sim *s, unsigned slot)
 {
-	if (!s->slots[slot].flapped)
-		return;
-	s->slots[slot].flapped = false;
-	/* a daemon that was restarted while the link was down has never seen this path */
-	host_path_up(s, slot, host_path(s, slot)->done || !host_path(s, slot)->absent);
+	for (unsigned i = 0; i < SLOTS; i++) {
+		if (!on_link(s, i, slot) || !s->slots[i].flapped)
+			continue;
+		s->slots[i].flapped = false;
+		/* a daemon that was restarted while the link was down has never seen this path */
+		host_path_up(s, i, host_path(s, i)->done || !host_path(s, i)->absent);
+	}
 }
 
 static void
@@ -176,24 +197,32 @@ flap(struct sim *s, unsigned slot)
 {
 	if (s->slots[slot].flapped)
 		return;
-	host_path_down(s, slot, PATH_ABSENT);
-	s->slots[slot].flapped = true;
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (on_link(s, i, slot)) {
+			host_path_down(s, i, PATH_ABSENT);
+			s->slots[i].flapped = true;
+		}
 	sim_schedule(s,
 	    s->now + 500 +
 		(mstime)rng_below(&s->faults, rng_chance(&s->faults, 500) ? 20 * MINUTE : 3000),
 	    H_LINK_UP, slot);
 }
 
-static void
-renumber(struct sim *s, unsigned slot)
+/* Another address of our own. `kept`: the old one can still be sent from. */
+void
+fault_renumber(struct sim *s, unsigned slot, bool kept)
 {
-	struct slot *g = &s->slots[slot];
-
-	if (g->flapped)
+	if (s->slots[slot].flapped)
 		return;
-	host_path_down(s, slot, PATH_DEAD);
-	g->local += 1 + (g->local & 255) / 250 * 256;
-	host_path_up(s, slot, true);
+	for (unsigned i = 0; i < SLOTS; i++) {
+		struct slot *g = &s->slots[i];
+		if (!on_link(s, i, slot) || g->family != s->slots[slot].family)
+			continue;
+		if (!kept)
+			host_path_down(s, i, PATH_DEAD);
+		g->local += 1 + (g->family == FAMILY_IPV4 ? (g->local & 255) / 250 * 256 : 0);
+		host_path_up(s, i, true);
+	}
 }
 
 static void
@@ -313,6 +342,8 @@ forged_datagram(struct sim *s, struct path *p)
 		for (size_t i = 0; i < n; i++)
 			o[i] = (uint8_t)rng_next(&s->faults);
 		o[0] = rng_chance(&s->faults, 500) ? 2 : (uint8_t)(o[0] | 1);
+		/* a version error by chance, or what looks like the answer of a FRITZ!Box */
+		accepted = n >= 2 && o[1] & 128 && (n < 12 || o[3] == 1);
 	}
 	sim_log(s, "forged", p->number, o, n);
 	oracle_answered(s, p, o, n);
@@ -346,9 +377,10 @@ forge_announcements(struct sim *s, unsigned slot)
 	for (unsigned i = 0; i < n; i++) {
 		struct event *e = sim_schedule(
 		    s, s->now + (mstime)rng_below(&s->faults, 2000), H_ANNOUNCEMENT, BOXES);
-		e->source = spoofed ? s->boxes[s->slots[slot].box].address : 0xc0a80163;
+		e->source =
+		    spoofed ? wire_box_address(s, s->slots[slot].box) : gw_netaddr(0xc0a80163);
 		e->port = rng_chance(&s->faults, 900) ? 5351 : 4000;
-		e->path = 2 + slot;
+		e->path = s->slots[slot].ifindex;
 		e->len = (uint16_t)(rng_chance(&s->faults, 500)
 			? gw_put_announce(e->bytes, (uint32_t)rng_below(&s->faults, 5))
 			: gw_put_address(
@@ -374,7 +406,7 @@ host_fault(struct sim *s, enum fault f, unsigned slot)
 		flap(s, slot);
 		break;
 	case FAULT_RENUMBER:
-		renumber(s, slot);
+		fault_renumber(s, slot, false);
 		break;
 	case FAULT_MOVE:
 		move(s);
@@ -409,7 +441,7 @@ host_fault(struct sim *s, enum fault f, unsigned slot)
 void
 fault_strike(struct sim *s)
 {
-	enum fault f = (enum fault)rng_below(&s->faults, FAULTS);
+	enum fault f = (enum fault)rng_below(&s->faults, NARROW_FAULTS);
 	unsigned slot = some_slot(s);
 	unsigned box = s->slots[slot].box;
 
@@ -496,7 +528,7 @@ fault_calm(struct sim *s)
 			oracle_network_event(s, host_path(s, i));
 	s->active = 0;
 	for (unsigned i = 0; i < BOXES; i++)
-		for (unsigned f = 0; f < FAULTS && s->boxes[i].address; f++)
+		for (unsigned f = 0; f < NARROW_FAULTS && s->boxes[i].address; f++)
 			box_mood_ends(s, (enum fault)f, i);
 	for (unsigned i = 0; i < s->n_wants; i++)
 		if (!s->wants[i].wanted)

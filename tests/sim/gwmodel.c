@@ -57,6 +57,14 @@ choose_port(struct gw_box *b, mstime now, uint8_t protocol, uint16_t internal, u
 {
 	uint16_t p = asked ? asked : internal;
 
+	if (b->ipv6 && !b->translates)
+		return internal;
+	if (internal == 0) { /* 1 is the way to say that any will do */
+		p = asked > 1 ? asked : (uint16_t)(30000 + rng_below(&b->rng, 30000));
+		while (taken(b, now, protocol, p))
+			p++;
+		return p;
+	}
 	switch (b->ports) {
 	case PORTS_AS_ASKED:
 	case PORTS_LIST:
@@ -101,7 +109,8 @@ enum verdict { DONE, FULL, NOT_YOURS };
 static bool
 row_is_free(const struct gw_box *b, mstime now, uint8_t protocol, uint16_t base, uint16_t n)
 {
-	for (uint16_t i = 0; i < n; i++)
+	/* behind a firewall each address has ports of its own */
+	for (uint16_t i = 0; i < n && (!b->ipv6 || b->translates); i++)
 		if (base + n > 65536 || taken(b, now, protocol, (uint16_t)(base + i)))
 			return false;
 	return true;
@@ -211,6 +220,12 @@ map(struct gw_box *b, mstime now, uint32_t client, const struct gw_request *q,
 	struct gw_entry *e = gw_find(b, now, client, q->protocol, q->internal);
 	bool pcp = q->version == 2;
 
+	if (!q->internal && !b->assigns)
+		return NOT_YOURS; /* F-06 */
+	if (e && b->never_renews && q->lifetime) {
+		out->renewal_refused = true;
+		return FULL;
+	}
 	if (e && pcp && b->strict && memcmp(e->nonce, q->nonce, 12)) {
 		out->lifetime = (uint32_t)((e->until - now + 999) / 1000);
 		out->nonce_refused = true;
@@ -260,10 +275,22 @@ map_result(struct gw_box *b, mstime now, uint32_t client, const struct gw_reques
 	return 0;
 }
 
+struct netaddr
+gw_external6(const struct gw_box *b, const struct netaddr *client)
+{
+	struct netaddr a = *client;
+
+	if (b->translates)
+		a.b[6] ^= 0xff;
+	return a;
+}
+
 static size_t
 answer_pcp(struct gw_box *b, mstime now, uint32_t client, const struct gw_request *q,
     const uint8_t *bytes, size_t n, uint8_t *o, struct gw_outcome *out)
 {
+	bool renews = b->echoes && gw_find(b, now, client, q->protocol, q->internal) != NULL;
+	struct netaddr external;
 	uint8_t result;
 	size_t size;
 
@@ -283,7 +310,15 @@ answer_pcp(struct gw_box *b, mstime now, uint32_t client, const struct gw_reques
 			out->lifetime = result == 8 ? 30 : b->error_life_zero ? 0 : 1800;
 	}
 	size = gw_put_pcp_map(o, bytes, n, result, out->lifetime, gw_epoch(b, now),
-	    out->granted ? out->lease.external : 0, b->external);
+	    !out->granted ? 0
+		: renews  ? q->external
+			  : out->lease.external,
+	    b->external);
+	if (b->ipv6 && out->granted) {
+		memcpy(external.b, bytes + 8, 16);
+		external = gw_external6(b, &external);
+		memcpy(o + 44, external.b, 16);
+	}
 	if (!result && b->options == OPTIONS_PROCESSED)
 		size = gw_echo_options(o, bytes, n);
 	if (!result && out->granted && out->lease.set)
@@ -313,6 +348,9 @@ answer_natpmp(struct gw_box *b, mstime now, uint32_t client, const struct gw_req
 			break;
 		}
 	out->refused = out->result != 0;
+	if (out->granted && !q->internal && b->assigned_both)
+		return gw_put_natpmp_map(o, q->protocol, 0, gw_epoch(b, now), out->lease.external,
+		    out->lease.external, out->lifetime);
 	/* servers leave port and lifetime of the request in their errors: they mean nothing */
 	return gw_put_natpmp_map(o, q->protocol, out->result, gw_epoch(b, now), q->internal,
 	    out->granted ? out->lease.external : q->external,
@@ -326,7 +364,7 @@ gw_answer(struct gw_box *b, mstime now, uint32_t client, const uint8_t *bytes, s
 	struct gw_request q;
 
 	memset(out, 0, sizeof *out);
-	if (b->down || gw_parse(bytes, n, &q))
+	if (b->down || (b->ipv6 ? gw_parse6(bytes, n, &q) : gw_parse(bytes, n, &q)))
 		return 0;
 	if (q.version == 2 ? b->speaks == SPEAKS_NATPMP : b->speaks == SPEAKS_PCP)
 		return gw_put_stranger(o, b->stranger, bytes, gw_epoch(b, now));

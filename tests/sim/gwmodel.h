@@ -12,7 +12,8 @@
 
 /*
  * A gateway as the RFCs and the field describe it, with a codec of its own: a mistake in
- * src/proto must not be mirrored here. Addresses of clients are plain IPv4 numbers.
+ * src/proto must not be mirrored here. Addresses of clients are plain IPv4 numbers; of IPv6 ones
+ * the last 32 bits, which are different for all that occur.
  */
 
 #define GW_ENTRIES 160
@@ -28,13 +29,21 @@ enum gw_stranger {
 	STRANGER_V0_OP0,   /* R bit clear, as printed in RFC 6886 */
 	STRANGER_V2_24,    /* PCP UNSUPP_VERSION to a NAT-PMP request */
 	STRANGER_FRAGMENT, /* F-10, F-11: PCP cut to NAT-PMP's size */
+	STRANGER_V1,       /* a draft's server: version 1 */
+	STRANGER_ODD,      /* version 0, result 3, for what it takes for garbage */
 };
 
 enum gw_ports { PORTS_AS_ASKED, PORTS_PLUS_ONE, PORTS_RANDOM, PORTS_LIST };
 enum gw_options { OPTIONS_IGNORED, OPTIONS_REFUSED, OPTIONS_PROCESSED };
 /* What a box makes of PORT_SET (RFC 7753). */
 enum gw_sets { SETS_IGNORED, SETS_GRANTED, SETS_FEWER, SETS_REFUSED, SETS_MALFORMED };
-enum gw_announce { ANNOUNCE_NOT, ANNOUNCE_TEN, ANNOUNCE_PCP_ONCE, ANNOUNCE_MINIUPNPD };
+enum gw_announce {
+	ANNOUNCE_NOT,
+	ANNOUNCE_TEN,
+	ANNOUNCE_PCP_ONCE,
+	ANNOUNCE_MINIUPNPD,
+	ANNOUNCE_TWICE /* the same, in two rounds */
+};
 
 struct gw_request {
 	uint8_t version; /* 2 or 0 */
@@ -66,6 +75,7 @@ struct gw_entry {
 struct gw_outcome {
 	bool granted, deleted, refused, address_told;
 	bool nonce_refused;
+	bool renewal_refused;  /* as always */
 	struct gw_entry lease; /* granted; of a set the first */
 	uint32_t lifetime;
 	uint16_t result;
@@ -80,8 +90,14 @@ struct gw_box {
 	enum gw_sets sets;
 	unsigned overlaps; /* sets asked for over other mappings of the same client (P-108) */
 	enum gw_announce announces;
-	bool strict;                 /* checks nonces */
-	bool error_life_zero;        /* */
+	bool ipv6;            /* a firewall that speaks PCP; no addresses are translated … */
+	bool translates;      /* … unless it does NAT66 */
+	bool echoes;          /* renewals repeat the port suggested */
+	bool never_renews;    /* it has no resources for that */
+	bool assigns;         /* internal port 0: it chooses the port … */
+	bool assigned_both;   /* … and names it as the internal one, too */
+	bool strict;          /* checks nonces */
+	bool error_life_zero; /* */
 	uint32_t min_life, max_life; /* equal: always this */
 	unsigned table;              /* so many entries, then full */
 
@@ -129,6 +145,12 @@ size_t gw_put_pcp_map(uint8_t *out, const uint8_t *request, size_t n, uint8_t re
 size_t gw_put_set(uint8_t *out, uint16_t size, uint16_t first);
 /* Appends the request's options, but for PORT_SET, to a MAP answer; its length then. */
 size_t gw_echo_options(uint8_t *out, const uint8_t *request, size_t n);
+
+/* A MAP answer that nobody has asked for (RFC 6887 section 14.2), to an IPv4 client. */
+size_t gw_put_update(uint8_t *out, const struct gw_entry *, uint8_t result, uint32_t lifetime,
+    uint32_t epoch, uint32_t external);
+/* What an IPv6 router lets out as the external address of this client. */
+struct netaddr gw_external6(const struct gw_box *, const struct netaddr *client);
 
 struct netaddr gw_netaddr(uint32_t ipv4);
 uint32_t gw_ipv4(const struct netaddr *);

@@ -278,6 +278,19 @@ gw_put_stranger(uint8_t *o, enum gw_stranger how, const uint8_t *request, uint32
 		o[3] = 1;
 		put32(o + 4, epoch);
 		return how == STRANGER_V0_4 ? 4 : 8;
+	case STRANGER_ODD:
+		o[1] = 128;
+		o[3] = 3;
+		put32(o + 4, epoch);
+		return 24;
+	case STRANGER_V1:
+		if (request[0] != 2)
+			return 0;
+		o[0] = 1;
+		o[1] = (uint8_t)(128 | request[1]);
+		o[3] = 1;
+		put32(o + 8, epoch);
+		return 24;
 	case STRANGER_V2_24:
 		o[0] = 2;
 		o[1] = (uint8_t)(128 | request[1]);
@@ -296,4 +309,19 @@ gw_put_stranger(uint8_t *o, enum gw_stranger how, const uint8_t *request, uint32
 		return 12;
 	}
 	return 0;
+}
+
+size_t
+gw_put_update(uint8_t *o, const struct gw_entry *e, uint8_t result, uint32_t lifetime,
+    uint32_t epoch, uint32_t external)
+{
+	uint8_t request[60] = { 2, 1 };
+
+	memcpy(request + 24, e->nonce, 12);
+	request[36] = e->protocol;
+	put16(request + 40, e->internal);
+	put16(request + 42, e->external);
+	memcpy(request + 44, mapped, 12);
+	return gw_put_pcp_map(
+	    o, request, sizeof request, result, lifetime, epoch, e->external, external);
 }

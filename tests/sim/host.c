@@ -120,6 +120,20 @@ io_trace(void *ctx, const char *what, uint32_t path, uint32_t a, uint32_t b)
 const struct engine_io host_io = { io_send, io_random, io_nonce, io_event, io_save, io_path_done,
 	io_trace };
 
+/* The address of ours there. Each IPv6 prefix has a number. */
+struct netaddr
+host_address(const struct sim *s, unsigned slot)
+{
+	uint32_t l = s->slots[slot].local;
+	struct netaddr a = { { 0x2a, 0x00, 0x14, 0x50, (uint8_t)(l >> 8), (uint8_t)l } };
+
+	if (s->slots[slot].family == FAMILY_IPV4)
+		return gw_netaddr(l);
+	for (unsigned i = 0; i < 4; i++)
+		a.b[12 + i] = (uint8_t)(l >> (24 - 8 * i));
+	return a;
+}
+
 /* ---- paths ------------------------------------------------------------------------------ */
 
 void
@@ -131,8 +145,8 @@ host_path_up(struct sim *s, unsigned slot, bool fresh)
 		.family = g->family,
 		.ifindex = g->ifindex,
 		.interface = g->ifindex == 2 ? "eth0" : "wg0",
-		.address = gw_netaddr(s->boxes[g->box].address),
-		.local = gw_netaddr(g->local),
+		.address = wire_box_address(s, g->box),
+		.local = host_address(s, slot),
 		.on_link = true,
 		.has_link_address = g->ifindex == 2,
 		.link_address = { 2, 0, 0, 0, 0, (uint8_t)g->box } };
@@ -154,6 +168,7 @@ host_path_up(struct sim *s, unsigned slot, bool fresh)
 		p->local = g->local;
 	}
 	p->absent = false;
+	p->last_len = 0; /* what was asked over the old link is void */
 	oracle_network_event(s, p);
 	sim_log(s, "path up", p->number, &p->local, sizeof p->local);
 	if (engine_path_up(s->engine, s->now, p->number, &info))
@@ -185,17 +200,39 @@ host_want(struct sim *s, struct want *w)
 	s->disturbed = s->now;
 	sim_log(s, "want", (uint32_t)(w - s->wants), "", 0);
 	for (unsigned i = 0; i < SLOTS; i++)
-		if (want_is_on(s, w, i))
+		if (want_is_on(s, w, i)) {
+			w->was_on |= 1u << i;
 			oracle_network_event(s, host_path(s, i));
+		}
 	if (engine_want(s->engine, s->now, &w->spec))
 		sim_fail(s, "engine_want failed");
+	sim_after_input(s);
+	if (w->spec.on_demand && w->held && !w->holding)
+		host_hold(s, w, true);
+}
+
+/* Somebody takes hold of it, or lets it go. */
+void
+host_hold(struct sim *s, struct want *w, bool hold)
+{
+	w->held = hold;
+	if (!w->wanted || !w->spec.on_demand || w->holding == hold)
+		return;
+	w->holding = hold;
+	s->disturbed = s->now;
+	sim_log(s, hold ? "hold" : "let go", (uint32_t)(w - s->wants), "", 0);
+	for (unsigned i = 0; i < SLOTS && hold; i++)
+		if (want_is_on(s, w, i))
+			oracle_network_event(s, host_path(s, i));
+	if (!engine_hold(s->engine, s->now, w->name, hold))
+		sim_fail(s, "%s cannot be held", w->name);
 	sim_after_input(s);
 }
 
 void
 host_unwant(struct sim *s, struct want *w)
 {
-	w->wanted = false;
+	w->wanted = w->holding = false;
 	s->disturbed = s->now;
 	sim_log(s, "unwant", (uint32_t)(w - s->wants), "", 0);
 	engine_unwant(s->engine, s->now, w->name);
@@ -228,6 +265,7 @@ host_start(struct sim *s, bool with_memory)
 		sim_fail(s, "engine_new failed");
 		return;
 	}
+	s->healthy = false; /* until an audit has seen it so, with this engine */
 	for (uint32_t i = 0; i < s->n_paths; i++)
 		s->paths[i].done = true; /* its sockets died with it */
 	s->late_for = 0;
@@ -245,9 +283,19 @@ host_start(struct sim *s, bool with_memory)
 		memset(&s->memory, 0, sizeof s->memory);
 		memset(s->knew, 0, sizeof s->knew);
 	}
-	for (unsigned i = 0; i < s->n_wants; i++)
-		if (s->wants[i].wanted)
-			host_want(s, &s->wants[i]);
+	for (unsigned i = 0; i < s->n_wants; i++) {
+		bool held = s->wants[i].held;
+		s->wants[i].holding = false;
+		if (!s->wants[i].wanted)
+			continue;
+		/* who held it finds the daemon again a moment later */
+		s->wants[i].held = false;
+		host_want(s, &s->wants[i]);
+		s->wants[i].held = held;
+		if (s->wants[i].spec.on_demand && held)
+			sim_schedule(s, s->now + (mstime)rng_below(&s->odd, 2000), H_HOLD, i)
+			    ->count = 1;
+	}
 	for (unsigned i = 0; i < SLOTS; i++)
 		if (s->slots[i].used && !s->slots[i].flapped)
 			host_path_up(s, i, true);

@@ -16,7 +16,8 @@ struct run {
 	long days;
 	unsigned passed, failed;
 	bool stop; /* at the first failure */
-	uint64_t fired[FAULTS];
+	bool wide;
+	uint64_t fired[FAULTS], seen[FEATURES];
 };
 
 static void
@@ -27,13 +28,14 @@ tell_failure(const struct sim *s)
 	for (unsigned f = 0; f < FAULTS; f++)
 		if (s->mask & BIT(f))
 			printf(" %s", sim_fault_name((enum fault)f));
-	printf("; sim --seed %llu --trace\n", (unsigned long long)s->seed);
+	printf("; sim --seed %llu --trace%s\n", (unsigned long long)s->seed,
+	    s->wide ? "" : " --narrow");
 }
 
 static bool
 world(struct run *r, uint64_t seed, bool trace, uint64_t *hash)
 {
-	struct sim *s = sim_new(seed, r->days, trace);
+	struct sim *s = sim_new(seed, r->days, r->wide, trace);
 	bool ok;
 
 	sim_run(s);
@@ -45,6 +47,8 @@ world(struct run *r, uint64_t seed, bool trace, uint64_t *hash)
 		    (unsigned long long)s->sent);
 	for (unsigned f = 0; f < FAULTS; f++)
 		r->fired[f] += s->fired[f];
+	for (unsigned f = 0; f < FEATURES; f++)
+		r->seen[f] += s->seen[f];
 	*hash = s->hash;
 	sim_free(s);
 	return ok;
@@ -73,9 +77,16 @@ worlds(struct run *r)
 		}
 		count(r, ok);
 	}
-	for (unsigned f = 0; f < FAULTS && r->worlds >= 100 && !r->stop; f++)
+	if (r->worlds < 100 || r->stop)
+		return;
+	for (unsigned f = 0; f < NARROW_FAULTS; f++)
 		if (!r->fired[f]) {
 			printf("not ok - fault %s never fired\n", sim_fault_name((enum fault)f));
+			r->failed++;
+		}
+	for (unsigned f = 0; f < FEATURES && r->wide; f++)
+		if (!r->seen[f]) {
+			printf("not ok - no world had: %s\n", sim_feature_name((enum feature)f));
 			r->failed++;
 		}
 }
@@ -92,9 +103,11 @@ kept_seeds(struct run *r, const char *path)
 		r->failed++;
 		return;
 	}
-	while (fgets(line, sizeof line, f))
-		if (line[0] >= '0' && line[0] <= '9')
-			count(r, world(r, strtoull(line, NULL, 10), false, &hash));
+	while (fgets(line, sizeof line, f)) {
+		r->wide = line[0] == 'w';
+		if (r->wide || (line[0] >= '0' && line[0] <= '9'))
+			count(r, world(r, strtoull(line + r->wide, NULL, 10), false, &hash));
+	}
 	fclose(f);
 }
 
@@ -125,7 +138,7 @@ static int
 usage(void)
 {
 	fputs("usage: sim [--worlds N] [--first SEED] [--days D] [--seed N] [--trace] [--stop]\n"
-	      "           [--directed] [--only NAME] [--seeds FILE] [--forwards N]\n",
+	      "           [--directed] [--only NAME] [--seeds FILE] [--forwards N] [--narrow]\n",
 	    stderr);
 	return 2;
 }
@@ -133,8 +146,8 @@ usage(void)
 int
 main(int argc, char **argv)
 {
-	struct run r = { .worlds = 300, .first = 1, .days = 7 };
-	bool one = false, trace = false, directed = argc == 1, random = argc == 1;
+	struct run r = { .worlds = 300, .first = 1, .days = 7, .wide = true };
+	bool narrow = false, one = false, trace = false, directed = argc == 1, random = argc == 1;
 	const char *top = getenv("srcdir"), *seeds = NULL, *only = NULL;
 	char kept[4096];
 	uint64_t hash;
@@ -152,6 +165,10 @@ main(int argc, char **argv)
 		}
 		if (strcmp(a, "--stop") == 0) {
 			r.stop = true;
+			continue;
+		}
+		if (strcmp(a, "--narrow") == 0) {
+			narrow = true;
 			continue;
 		}
 		if (strcmp(a, "--directed") == 0) {
@@ -181,6 +198,7 @@ main(int argc, char **argv)
 		else
 			return usage();
 	}
+	r.wide = !narrow;
 	if (one)
 		count(&r, world(&r, r.first, trace, &hash));
 	else {
@@ -188,6 +206,7 @@ main(int argc, char **argv)
 			scenarios(&r, only, trace);
 		if (seeds)
 			kept_seeds(&r, seeds);
+		r.wide = !narrow;
 		if (random)
 			worlds(&r);
 	}

@@ -12,18 +12,37 @@
 #define NATPMP_WAIT 250
 #define RENEW_MIN (4 * MSTIME_SECOND)
 
+/* The forward that an internal port belongs to. */
 static struct want *
-want_of(struct sim *s, uint16_t internal)
+want_of(struct sim *s, unsigned slot, uint16_t internal)
 {
 	unsigned i = (unsigned)(internal - FIRST_PORT) / PORTS_EACH;
 
-	return internal >= FIRST_PORT && i < s->n_wants ? &s->wants[i] : NULL;
+	if (internal >= FIRST_PORT && i < s->n_wants)
+		return &s->wants[i];
+	/* an assigned one: 0, or what the gateway says it is */
+	for (i = 0; i < s->n_wants; i++)
+		if (s->wants[i].spec.assigned && want_is_on(s, &s->wants[i], slot))
+			return &s->wants[i];
+	return NULL;
+}
+
+int
+oracle_index(struct sim *s, unsigned slot, uint8_t protocol, uint16_t internal)
+{
+	const struct want *w = want_of(s, slot, internal);
+
+	if (!w)
+		return -1;
+	return (int)track_index(slot, protocol, w->spec.assigned ? w->base : internal);
 }
 
 static struct track *
 track_of(struct sim *s, unsigned slot, uint8_t protocol, uint16_t internal)
 {
-	return want_of(s, internal) ? &s->tracks[track_index(slot, protocol, internal)] : NULL;
+	int i = oracle_index(s, slot, protocol, internal);
+
+	return i < 0 ? NULL : &s->tracks[i];
 }
 
 /* Calm, for long enough, and nothing happened that makes an extra request right. */
@@ -146,8 +165,9 @@ pace_of_mapping(struct sim *s, struct path *p, const struct gw_request *q, struc
 	mstime ceiling = (mstime)s->settings.max_renew_interval * 850;
 
 	/* a clock that starts again, be it by overflow, is a reason to ask */
-	if (gw_epoch(&s->boxes[p->box], s->now) < 600 || want_of(s, q->internal)->spec.require ||
-	    t->local != p->local || !t->asked_at || !undisturbed(s))
+	if (gw_epoch(&s->boxes[p->box], s->now) < 600 ||
+	    want_of(s, p->slot, q->internal)->spec.require || t->local != p->local ||
+	    !t->asked_at || !undisturbed(s))
 		return;
 	if (q->version == 2 && t->answered && t->result == 0 && gap < RENEW_MIN)
 		sim_fail(s, "port %u asked by PCP again after %lld ms, though answered",
@@ -177,9 +197,10 @@ no_loop(struct sim *s, const struct gw_request *q, struct track *t)
 
 /* To get another port a mapping is deleted and made anew, at once and seldom. */
 static void
-moved(struct sim *s, const struct gw_request *q, struct track *t)
+moved(struct sim *s, const struct path *p, const struct gw_request *q, struct track *t)
 {
-	if (!undisturbed(s) || want_of(s, q->internal)->spec.require || s->releasing)
+	if (!undisturbed(s) || want_of(s, p->slot, q->internal)->spec.require || s->releasing ||
+	    s->boxes[p->box].never_renews)
 		t->deletes = 0;
 	else if (t->asked_at && ++t->deletes > 4)
 		sim_fail(s, "port %u: deleted %u times without a reason", q->internal, t->deletes);
@@ -189,13 +210,15 @@ moved(struct sim *s, const struct gw_request *q, struct track *t)
 static void
 map_request(struct sim *s, struct path *p, const struct gw_request *q)
 {
-	struct want *w = want_of(s, q->internal);
+	struct want *w = want_of(s, p->slot, q->internal);
 	struct track *t;
 
-	if (!w || !want_is_on(s, w, p->slot)) {
+	if (!w || !(w->was_on & 1u << p->slot)) {
 		sim_fail(s, "request for port %u, which nobody wants there", q->internal);
 		return;
 	}
+	if (q->lifetime && (!want_is_on(s, w, p->slot) || !want_is_live(w)))
+		sim_fail(s, "port %u asked for, though nobody wants it", q->internal);
 	if (q->lifetime && q->lifetime != w->spec.lifetime)
 		sim_fail(s, "port %u: %u s asked, %u wanted", q->internal, q->lifetime,
 		    w->spec.lifetime);
@@ -214,7 +237,7 @@ map_request(struct sim *s, struct path *p, const struct gw_request *q)
 	}
 	no_loop(s, q, t);
 	if (q->lifetime == 0) {
-		moved(s, q, t);
+		moved(s, p, q, t);
 		return;
 	}
 	pace_of_mapping(s, p, q, t);
@@ -229,7 +252,8 @@ void
 oracle_request(struct sim *s, struct path *p, const uint8_t *bytes, size_t n)
 {
 	struct gw_request q;
-	const char *bad = gw_parse(bytes, n, &q);
+	const char *bad = s->slots[p->slot].family == FAMILY_IPV6 ? gw_parse6(bytes, n, &q)
+								  : gw_parse(bytes, n, &q);
 
 	if (bad) {
 		sim_fail(s, "bad request: %s", bad);

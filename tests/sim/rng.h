@@ -3,6 +3,7 @@
 #define SIM_RNG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* splitmix64: one stream per concern, so that one more draw in one place does not shift
@@ -27,6 +28,16 @@ rng_below(struct rng *r, uint64_t n)
 	uint64_t v = rng_next(r);
 	return n ? v % n : 0;
 }
+
+static inline uint32_t
+rng_of(struct rng *r, const uint32_t *of, size_t n)
+{
+	return of[rng_below(r, n)];
+}
+
+#define PICK(r, ...)                                 \
+	rng_of(r, (const uint32_t[]){ __VA_ARGS__ }, \
+	    sizeof((const uint32_t[]){ __VA_ARGS__ }) / sizeof(uint32_t))
 
 static inline bool
 rng_chance(struct rng *r, unsigned permille)

@@ -64,10 +64,40 @@ enum fault {
 	FAULT_NO_ADDRESS,
 	FAULT_FULL,
 	FAULT_ANNOUNCE,
+	NARROW_FAULTS,
+	/* in wide worlds only */
+	FAULT_PREFIX = NARROW_FAULTS, /* another IPv6 address of our own */
+	FAULT_CAFE,                   /* another network with the same gateway address */
+	FAULT_FIRMWARE,               /* another protocol after a reboot */
+	FAULT_UPDATE,                 /* a MAP answer that nobody asked for */
+	FAULT_HOLD,
+	FAULT_EDIT, /* a reload that changes a forward */
+	FAULT_FLOOD,
 	FAULTS
 };
 
 #define BIT(fault) (1u << (fault))
+
+/* What a wide world may have. Each must have been seen to work in the whole run. */
+enum feature {
+	FEATURE_IPV6,
+	FEATURE_BOTH,
+	FEATURE_PAIR,
+	FEATURE_RANGE,
+	FEATURE_ANY,
+	FEATURE_REQUIRE_HAD,
+	FEATURE_REQUIRE_REFUSED,
+	FEATURE_ASSIGNED,
+	FEATURE_HELD,
+	FEATURE_IDLE,
+	FEATURE_VPN,
+	FEATURE_SAME_ADDRESS, /* of two gateways on two interfaces */
+	FEATURE_TWIN,         /* two config gateways that are one box */
+	FEATURE_NEVER_RENEWS,
+	FEATURE_ECHOES,
+	FEATURE_TRANSLATES,
+	FEATURES
+};
 
 enum happening {
 	H_TO_BOX,
@@ -81,6 +111,8 @@ enum happening {
 	H_LINK_UP,
 	H_MOOD_ENDS,
 	H_DRILL,
+	H_ODD,  /* a fault of wide worlds */
+	H_HOLD, /* what: forward; count: 1 is held again */
 };
 
 enum drill {
@@ -92,6 +124,10 @@ enum drill {
 	DRILL_RESTART,
 	DRILL_RESTART_CHECK,
 	DRILL_STOP,
+	DRILL_EDIT,
+	DRILL_EDIT_CHECK,
+	DRILL_HOLD,
+	DRILL_HOLD_CHECK,
 };
 
 struct event {
@@ -99,9 +135,9 @@ struct event {
 	uint8_t what; /* box, fault bit, drill, slot */
 	uint16_t len;
 	uint16_t port;
-	uint32_t path;   /* index */
-	uint32_t source; /* of an announcement */
-	uint64_t count;  /* grant index, fault generation */
+	uint32_t path;         /* index */
+	struct netaddr source; /* of an announcement */
+	uint64_t count;        /* grant index, fault generation */
 	uint8_t bytes[SIM_PACKET];
 };
 
@@ -157,15 +193,18 @@ struct told {
 	bool up, failed;
 	bool has_external;
 	struct netaddr external;
-	uint16_t port;
+	uint16_t ports[RANGE];
 	mstime differs_since;
 };
 
 struct want {
 	struct forward_spec spec;
 	char name[16];
+	uint16_t base; /* first internal port, or what stands for it */
 	bool wanted;
+	bool held, holding; /* on demand: somebody wants to hold it, and the engine knows */
 	unsigned gateway;
+	unsigned was_on;               /* bit of each slot that it ever had mappings on */
 	struct told told[FAMILIES][2]; /* [0] udp, [1] tcp */
 };
 
@@ -201,7 +240,8 @@ struct node {
 struct sim {
 	uint64_t seed, hash, seq;
 	mstime now, begin, end;
-	struct rng net, faults, engine_rng, setup;
+	struct rng net, faults, engine_rng, setup, odd;
+	bool wide;
 
 	struct node *heap;
 	size_t n_heap, heap_room;
@@ -224,7 +264,7 @@ struct sim {
 
 	unsigned mask, active;
 	uint64_t generation; /* of chaos: old mood ends are stale */
-	bool calm, drilling, releasing, healthy;
+	bool calm, drilling, releasing, healthy, pardoned;
 	mstime calm_since, drill_due;
 	mstime release_at;
 	unsigned rtt;
@@ -236,6 +276,8 @@ struct sim {
 	/* oracles */
 	struct track tracks[TRACKS];
 	struct view views[TRACKS];
+	mstime down_since[TRACKS];  /* at a router that renews nothing: a moment is allowed */
+	mstime could_since[TRACKS]; /* the port required was to be had */
 	struct grant *grants;
 	size_t n_grants, grants_room;
 	uint32_t addresses[BOXES][16]; /* ever told as external */
@@ -249,13 +291,13 @@ struct sim {
 	mstime disturbed; /* last thing that makes an early renewal right */
 	uint16_t drill_ports[TRACKS];
 
-	uint64_t fired[FAULTS];
+	uint64_t fired[FAULTS], seen[FEATURES];
 	bool trace, failed;
 	char why[240];
 };
 
 /* world.c */
-struct sim *sim_new(uint64_t seed, mstime days, bool trace);
+struct sim *sim_new(uint64_t seed, mstime days, bool wide, bool trace);
 void sim_free(struct sim *);
 void sim_run(struct sim *);
 void sim_fail(struct sim *, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -264,6 +306,10 @@ struct event *sim_schedule(struct sim *, mstime at, enum happening, unsigned wha
 bool sim_pop(struct sim *, mstime until, struct event *out);
 void sim_after_input(struct sim *);
 const char *sim_fault_name(enum fault);
+const char *sim_feature_name(enum feature);
+
+/* widen.c */
+void widen(struct sim *);
 
 /* host.c: the shell around the engine */
 extern const struct engine_io host_io;
@@ -273,10 +319,17 @@ void host_path_down(struct sim *, unsigned slot, enum path_loss);
 void host_want(struct sim *, struct want *);
 void host_unwant(struct sim *, struct want *);
 void host_release(struct sim *); /* orderly stop, to the end */
+void host_hold(struct sim *, struct want *, bool hold);
+struct netaddr host_address(const struct sim *, unsigned slot);
 struct path *host_path(struct sim *, unsigned slot);
 struct path *host_path_numbered(struct sim *, uint32_t number);
 
+/* odd.c: faults of wide worlds */
+void odd_strike(struct sim *);
+void odd_calm(struct sim *);
+
 /* wire.c */
+struct netaddr wire_box_address(const struct sim *, unsigned box);
 void wire_to_box(struct sim *, struct path *, const void *bytes, size_t n);
 void wire_at_box(struct sim *, const struct event *);
 void wire_at_host(struct sim *, const struct event *);
@@ -290,12 +343,16 @@ void fault_mood_ends(struct sim *, const struct event *);
 void fault_link_up(struct sim *, unsigned slot);
 void fault_calm(struct sim *);
 void fault_reboot(struct sim *, unsigned box, bool keep_epoch);
+void fault_unnoticed(struct sim *, unsigned box);
+void fault_renumber(struct sim *, unsigned slot, bool kept);
 
 /* drills.c */
 void drill_phase(struct sim *);
 void drill_run(struct sim *, enum drill);
 
 /* oracles.c */
+/* The track of an internal port as it is on the wire, or -1. */
+int oracle_index(struct sim *, unsigned slot, uint8_t protocol, uint16_t internal);
 void oracle_request(struct sim *, struct path *, const uint8_t *bytes, size_t n);
 void oracle_answered(struct sim *, struct path *, const uint8_t *bytes, size_t n);
 void oracle_granted(struct sim *, unsigned box, const struct gw_outcome *);
@@ -304,6 +361,15 @@ void oracle_event(struct sim *, const struct engine_event *);
 void oracle_lease_end(struct sim *, const struct event *);
 void oracle_restart(struct sim *);
 void oracle_network_event(struct sim *, struct path *);
+struct want *oracle_want(struct sim *, const char *name);
+/* Where what the engine says of a mapping is so. */
+unsigned oracle_slot(const struct sim *, const struct mapping_status *);
+/* What the world reaches our address by. */
+struct netaddr oracle_external(const struct sim *, unsigned slot);
+void oracle_honest(struct sim *, const struct want *, const struct mapping_status *);
+bool oracle_same_external(const struct told *, const struct mapping_status *);
+
+/* presence.c: is everything where it should be? */
 /* Asks the engine for all statuses; oracle_is_up() looks at these. */
 void oracle_look(struct sim *);
 /* Everything wanted of this slot is at the gateway and active, rightly known. */
@@ -311,6 +377,10 @@ bool oracle_is_up(struct sim *, unsigned slot, char *why, size_t n);
 /* Statuses are honest; told events agree. */
 void oracle_audit(struct sim *);
 void oracle_nothing_left(struct sim *);
+/* A lease of ours that nobody wants (any more), or NULL. */
+const struct gw_entry *oracle_stray(struct sim *, unsigned slot);
+/* Both protocols of a pair have one port wherever they could have. */
+void oracle_pairs(struct sim *);
 mstime oracle_renewal(const struct sim *, const struct want *, unsigned slot);
 
 static inline unsigned
@@ -333,6 +403,20 @@ want_is_on(const struct sim *s, const struct want *w, unsigned slot)
 
 	return g->used && g->gateway == w->gateway &&
 	    (g->family == FAMILY_IPV4 ? w->spec.ipv4 : w->spec.ipv6);
+}
+
+/* Is it to be mapped now? */
+static inline bool
+want_is_live(const struct want *w)
+{
+	return w->wanted && (!w->spec.on_demand || w->holding);
+}
+
+/* The number by which the simulator knows an internal port: an assigned one is 0 on the wire. */
+static inline uint16_t
+want_port(const struct want *w, unsigned k)
+{
+	return (uint16_t)((w->spec.assigned ? w->base : w->spec.internal_port) + k);
 }
 
 /* How many mappings it has in each family. */

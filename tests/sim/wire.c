@@ -78,8 +78,9 @@ wire_at_box(struct sim *s, const struct event *e)
 	if (o.granted || o.address_told)
 		oracle_address(s, p->box);
 	if (o.refused) {
-		/* a refusal may rest for an hour, one for the nonce until the lease ends */
-		mstime until = s->now + HOUR + 2 * MINUTE;
+		/* a refusal may rest for an hour (Q-102), one for the nonce until the lease ends;
+		 * where nothing can be renewed, the next try is a better one (Q-094) */
+		mstime until = s->now + (o.renewal_refused ? 2 * MINUTE : HOUR + 2 * MINUTE);
 		if (o.nonce_refused)
 			until += (mstime)o.lifetime * 1000;
 		if (until > s->slots[p->slot].excused)
@@ -117,6 +118,16 @@ wire_icmp(struct sim *s, const struct event *e)
 	sim_after_input(s);
 }
 
+struct netaddr
+wire_box_address(const struct sim *s, unsigned box)
+{
+	const struct gw_box *b = &s->boxes[box];
+
+	return b->ipv6 ? (struct netaddr){ { 0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+			     (uint8_t)b->address } }
+		       : gw_netaddr(b->address);
+}
+
 /* ---- announcements ---------------------------------------------------------------------- */
 
 static void
@@ -124,9 +135,9 @@ announce_one(struct sim *s, unsigned box, mstime after, const uint8_t *bytes, si
 {
 	struct event *e = sim_schedule(s, s->now + after, H_ANNOUNCEMENT, box);
 
-	e->source = s->boxes[box].address;
+	e->source = wire_box_address(s, box);
 	e->port = 5351;
-	e->path = 2 + (box == 2); /* interface index */
+	e->path = 2 + (box == BOX_VPN); /* interface index */
 	e->len = (uint16_t)n;
 	memcpy(e->bytes, bytes, n);
 }
@@ -144,6 +155,15 @@ wire_announce(struct sim *s, unsigned box)
 		return;
 	case ANNOUNCE_PCP_ONCE: /* */
 		announce_one(s, box, 1, out, gw_put_announce(out, gw_epoch(b, s->now)));
+		return;
+	case ANNOUNCE_TWICE:
+		for (mstime at = 1; at <= 501; at += 500) {
+			if (b->speaks != SPEAKS_PCP)
+				announce_one(s, box, at, out,
+				    gw_put_address(out, 0, b->before, b->external));
+			announce_one(
+			    s, box, at + 1, out, gw_put_announce(out, gw_epoch(b, s->now)));
+		}
 		return;
 	case ANNOUNCE_MINIUPNPD: /* NAT-PMP first, with the old epoch */
 		announce_one(s, box, 1, out, gw_put_address(out, 0, b->before, b->external));
@@ -168,17 +188,20 @@ wire_announce(struct sim *s, unsigned box)
 void
 wire_announcement(struct sim *s, const struct event *e)
 {
-	struct netaddr source = gw_netaddr(e->source);
-
 	/* what: the box that speaks; one that is down or behind a dead link is not heard */
-	if (e->what < BOXES && (s->boxes[e->what].down || s->slots[e->what == 2].flapped))
+	if (e->what < BOXES &&
+	    (s->boxes[e->what].down || s->slots[e->what == BOX_VPN ? SLOT_VPN : SLOT_LAN].flapped))
 		return;
-	for (uint32_t i = 0; i < s->n_paths; i++)
-		if (!s->paths[i].done && s->boxes[s->paths[i].box].address == e->source) {
-			oracle_network_event(s, &s->paths[i]);
-			s->paths[i].last_answered = true; /* what was asked before is void */
+	for (uint32_t i = 0; i < s->n_paths; i++) {
+		struct path *p = &s->paths[i];
+		struct netaddr theirs = wire_box_address(s, p->box);
+		if (!p->done && s->slots[p->slot].ifindex == e->path &&
+		    netaddr_equal(&theirs, &e->source)) {
+			oracle_network_event(s, p);
+			p->last_answered = true; /* what was asked before is void */
 		}
-	sim_log(s, "announcement", e->source & 255, e->bytes, e->len);
-	engine_announcement(s->engine, s->now, e->path, &source, e->port, e->bytes, e->len);
+	}
+	sim_log(s, "announcement", e->source.b[15], e->bytes, e->len);
+	engine_announcement(s->engine, s->now, e->path, &e->source, e->port, e->bytes, e->len);
 	sim_after_input(s);
 }

@@ -9,12 +9,23 @@
 static const char *const fault_names[FAULTS] = { "loss", "duplicates", "delay", "reboot", "amnesia",
 	"refused", "down", "flap", "renumber", "move", "swap", "restart", "restart-blank",
 	"suspend", "late", "forge", "eperm", "reload", "stop", "results", "address", "no-address",
-	"full", "announce" };
+	"full", "announce", "prefix", "cafe", "firmware", "update", "hold", "edit", "flood" };
+
+static const char *const feature_names[FEATURES] = { "ipv6", "both families", "pair", "range",
+	"any port", "require, had", "require, refused", "assigned", "held", "idle", "vpn",
+	"same gateway address twice", "two gateways in one box", "renewals refused (Q-094)",
+	"ports echoed (Q-054)", "NAT66" };
 
 const char *
 sim_fault_name(enum fault f)
 {
 	return fault_names[f];
+}
+
+const char *
+sim_feature_name(enum feature f)
+{
+	return feature_names[f];
 }
 
 static void *
@@ -238,6 +249,13 @@ happen(struct sim *s, const struct event *e)
 	case H_DRILL:
 		drill_run(s, (enum drill)e->what);
 		break;
+	case H_ODD:
+		odd_strike(s);
+		break;
+	case H_HOLD:
+		if (s->wants[e->what].held)
+			host_hold(s, &s->wants[e->what], true);
+		break;
 	}
 }
 
@@ -289,16 +307,6 @@ sim_run(struct sim *s)
 }
 
 /* ---- a world from a seed ---------------------------------------------------------------- */
-
-static uint32_t
-pick(struct rng *r, const uint32_t *of, size_t n)
-{
-	return of[rng_below(r, n)];
-}
-
-#define PICK(r, ...)                               \
-	pick(r, (const uint32_t[]){ __VA_ARGS__ }, \
-	    sizeof((const uint32_t[]){ __VA_ARGS__ }) / sizeof(uint32_t))
 
 static void
 make_box(struct sim *s, unsigned i)
@@ -371,12 +379,13 @@ make_forward(struct sim *s, unsigned i)
 	snprintf(w->name, sizeof w->name, "f%u", i);
 	w->gateway = s->slots[SLOT_VPN].used && rng_chance(r, 300) ? GATEWAY_VPN : GATEWAY_DEFAULT;
 	w->wanted = true;
+	w->base = (uint16_t)(FIRST_PORT + i * PORTS_EACH);
 	f->name = w->name;
 	f->gateway = s->gateways[w->gateway].name;
 	f->tcp = rng_chance(r, 600);
 	f->udp = !f->tcp || rng_chance(r, 300);
 	f->ipv4 = true;
-	f->internal_port = (uint16_t)(1000 + i * 10);
+	f->internal_port = w->base;
 	f->count = rng_chance(r, 150) ? RANGE : 1;
 	f->external = (enum external_wish)PICK(r, EXTERNAL_SAME, EXTERNAL_SAME, EXTERNAL_FIXED,
 	    f->count > 1 ? EXTERNAL_SAME : EXTERNAL_ANY);
@@ -406,7 +415,7 @@ make_length(struct sim *s, mstime days)
 }
 
 struct sim *
-sim_new(uint64_t seed, mstime days, bool trace)
+sim_new(uint64_t seed, mstime days, bool wide, bool trace)
 {
 	struct rng root = { seed };
 	struct sim *s = calloc(1, sizeof *s);
@@ -421,9 +430,11 @@ sim_new(uint64_t seed, mstime days, bool trace)
 	s->faults.s = rng_next(&root);
 	s->engine_rng.s = rng_next(&root);
 	s->setup.s = rng_next(&root);
-	s->mask = (unsigned)rng_next(&root) & (unsigned)rng_next(&s->setup) & (BIT(FAULTS) - 1);
+	s->mask =
+	    (unsigned)rng_next(&root) & (unsigned)rng_next(&s->setup) & (BIT(NARROW_FAULTS) - 1);
 	if (rng_chance(&s->setup, 300))
-		s->mask |= (unsigned)rng_next(&s->setup) & (BIT(FAULTS) - 1);
+		s->mask |= (unsigned)rng_next(&s->setup) & (BIT(NARROW_FAULTS) - 1);
+	s->odd.s = rng_next(&root);
 	s->rtt = PICK(&s->setup, 2, 5, 5, 20, 80);
 	s->settings.max_renew_interval = PICK(&s->setup, 1800, 1800, 600, 3600);
 	s->settings.recovery_delay = PICK(&s->setup, 5, 5, 5, 1, 0);
@@ -437,6 +448,9 @@ sim_new(uint64_t seed, mstime days, bool trace)
 		s->n_wants = (s->n_wants + 2) / 3;
 	for (unsigned i = 0; i < s->n_wants; i++)
 		make_forward(s, i);
+	s->wide = wide;
+	if (wide)
+		widen(s);
 	make_length(s, days);
 	s->calm = true; /* the first phase turns it */
 	host_start(s, false);

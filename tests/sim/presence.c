@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: ISC */
+#include "sim.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Is everything where it should be: at the gateway, in the status, in what was told? */
+
+#define TOLD_LAG (6 * MSTIME_SECOND) /* an address may follow up to 5 s later */
+/* A router that renews nothing is asked to delete and make anew: one round trip, or a few. */
+#define REBIRTH (20 * MSTIME_SECOND)
+/* A port that is required is tried for again every 15 minutes. */
+#define REQUIRE_RETRY (17 * MINUTE)
+
+/* ---- what the engine says --------------------------------------------------------------- */
+
+static void
+view(struct sim *s, const struct want *w, const struct mapping_status *m)
+{
+	uint16_t port = w->spec.assigned ? w->base : m->internal_port;
+	struct view *v;
+
+	/* the one that is released may have a successor */
+	if (m->state == MAPPING_RELEASING)
+		return;
+	v = &s->views[track_index(oracle_slot(s, m), m->protocol, port)];
+	v->known = true;
+	v->state = m->state;
+	v->external_port = m->external_port;
+	v->has_external = m->has_external;
+	v->external = m->external;
+}
+
+void
+oracle_look(struct sim *s)
+{
+	struct mapping_status m;
+
+	memset(s->views, 0, sizeof s->views);
+	for (size_t i = 0; engine_mapping_status(s->engine, s->now, i, &m); i++) {
+		const struct want *w = oracle_want(s, m.forward);
+		if (w)
+			view(s, w, &m);
+		else
+			sim_fail(s, "status of an unknown forward");
+	}
+}
+
+/* ---- told, and so ----------------------------------------------------------------------- */
+
+static void
+compare_told(struct sim *s, struct want *w, enum family family, uint8_t protocol)
+{
+	struct told *t = &w->told[family][protocol == PROTOCOL_TCP];
+	struct mapping_status first;
+	uint16_t ports[RANGE] = { 0 };
+	bool up = true;
+	size_t n = engine_unit(s->engine, s->now, w->name, family, protocol, &first, ports, RANGE);
+
+	for (unsigned k = 0; k < n; k++)
+		up &= s->views[track_index(oracle_slot(s, &first), protocol, want_port(w, k))]
+			  .state == MAPPING_ACTIVE;
+	if (t->up == (up && n > 0) &&
+	    (!t->up ||
+		(!memcmp(ports, t->ports, sizeof ports) && oracle_same_external(t, &first)))) {
+		t->differs_since = 0;
+		return;
+	}
+	if (!t->differs_since)
+		t->differs_since = s->now;
+	else if (s->now - t->differs_since > TOLD_LAG)
+		sim_fail(s, "%s is %s at %08x:%u, but what was told is %s at %08x:%u", w->name,
+		    up ? "up" : "down", first.has_external ? gw_ipv4(&first.external) : 0, ports[0],
+		    t->up ? "up" : "down", t->has_external ? gw_ipv4(&t->external) : 0,
+		    t->ports[0]);
+}
+
+static void
+compare_all(struct sim *s)
+{
+	for (unsigned i = 0; i < s->n_wants; i++)
+		for (unsigned f = 0; f < FAMILIES; f++) {
+			compare_told(s, &s->wants[i], (enum family)f, PROTOCOL_TCP);
+			compare_told(s, &s->wants[i], (enum family)f, PROTOCOL_UDP);
+		}
+}
+
+/* ---- at the gateway --------------------------------------------------------------------- */
+
+static uint16_t
+wish(const struct want *w, unsigned k)
+{
+	return (uint16_t)((w->spec.external == EXTERNAL_FIXED ? w->spec.external_port
+							      : w->spec.internal_port) +
+	    k);
+}
+
+static bool
+port_is_up(struct sim *s, unsigned slot, const struct want *w, uint8_t protocol, unsigned k,
+    char *why, size_t n)
+{
+	const struct slot *g = &s->slots[slot];
+	struct gw_box *b = &s->boxes[g->box];
+	unsigned port = w->spec.assigned ? 0u : w->spec.internal_port + k;
+	const struct gw_entry *e = gw_find(b, s->now, g->local, protocol, (uint16_t)port);
+	const struct view *v = &s->views[track_index(slot, protocol, want_port(w, k))];
+	struct netaddr external = oracle_external(s, slot);
+
+	if (!e)
+		snprintf(why, n, "the gateway %u does not have port %u", slot, port);
+	else if (!v->known)
+		snprintf(why, n, "there is no status of port %u", port);
+	else if (v->state != MAPPING_ACTIVE)
+		snprintf(why, n, "port %u is %s", port, mapping_state_name(v->state));
+	else if (v->external_port != e->external)
+		snprintf(why, n, "port %u is told at %u and is at %u", port, v->external_port,
+		    e->external);
+	else if (!v->has_external)
+		snprintf(why, n, "port %u has no external address", port);
+	else if (!netaddr_equal(&v->external, &external))
+		snprintf(why, n, "port %u has an old external address", port);
+	else
+		return true;
+	return false;
+}
+
+/* The same, but for the moment of a rebirth. */
+static bool
+port_is_well(struct sim *s, unsigned slot, const struct want *w, uint8_t protocol, unsigned k,
+    char *why, size_t n)
+{
+	mstime *since = &s->down_since[track_index(slot, protocol, want_port(w, k))];
+
+	if (port_is_up(s, slot, w, protocol, k, why, n)) {
+		*since = 0;
+		return true;
+	}
+	if (!*since)
+		*since = s->now;
+	s->pardoned = s->boxes[s->slots[slot].box].never_renews && s->now - *since < REBIRTH;
+	return s->pardoned;
+}
+
+/* Would the gateway give this port? One of ours, or of an address of ours before, may have it. */
+static bool
+could_be_had(struct sim *s, unsigned slot, uint8_t protocol, uint16_t internal, uint16_t port)
+{
+	const struct slot *g = &s->slots[slot];
+	const struct gw_box *b = &s->boxes[g->box];
+
+	for (unsigned i = 0; i < GW_ENTRIES; i++) {
+		const struct gw_entry *e = &b->entries[i];
+		if (e->used && e->until > s->now && e->protocol == protocol &&
+		    e->external == port && (e->client != g->local || e->internal != internal))
+			return false;
+	}
+	if (b->ipv6 && !b->translates)
+		return port == internal;
+	switch (b->ports) {
+	case PORTS_AS_ASKED:
+		return true;
+	case PORTS_LIST:
+		return (port >> 4) % 4 == 1;
+	case PORTS_PLUS_ONE:
+		return port != internal;
+	case PORTS_RANDOM:
+		break;
+	}
+	return port >= 20000;
+}
+
+/* Exactly that port, or nothing: it must be had if it is to be had, in time. */
+static bool
+required_is_well(struct sim *s, unsigned slot, const struct want *w, uint8_t protocol, unsigned k,
+    char *why, size_t n)
+{
+	unsigned t = track_index(slot, protocol, want_port(w, k));
+	uint16_t internal = (uint16_t)(w->spec.internal_port + k);
+
+	if (!could_be_had(s, slot, protocol, internal, wish(w, k))) {
+		s->could_since[t] = 0;
+		if (s->views[t].state == MAPPING_FAILED)
+			s->seen[FEATURE_REQUIRE_REFUSED]++;
+		return true;
+	}
+	if (!s->could_since[t])
+		s->could_since[t] = s->now;
+	if (port_is_up(s, slot, w, protocol, k, why, n)) {
+		s->seen[FEATURE_REQUIRE_HAD]++;
+		return true;
+	}
+	return s->now - s->could_since[t] < REQUIRE_RETRY || s->now - s->calm_since < REQUIRE_RETRY;
+}
+
+static bool
+idle_is_idle(struct sim *s, unsigned slot, const struct want *w, uint8_t protocol, unsigned k,
+    char *why, size_t n)
+{
+	const struct view *v = &s->views[track_index(slot, protocol, want_port(w, k))];
+
+	if (v->state == MAPPING_IDLE)
+		s->seen[FEATURE_IDLE]++;
+	else
+		snprintf(why, n, "port %u, which nobody holds, is %s", want_port(w, k),
+		    mapping_state_name(v->state));
+	return v->state == MAPPING_IDLE;
+}
+
+static bool
+want_is_well(
+    struct sim *s, unsigned slot, const struct want *w, uint8_t protocol, char *why, size_t n)
+{
+	for (unsigned k = 0; k < w->spec.count; k++) {
+		if (!want_is_live(w)) {
+			if (!idle_is_idle(s, slot, w, protocol, k, why, n))
+				return false;
+		} else if (w->spec.require) {
+			if (!required_is_well(s, slot, w, protocol, k, why, n))
+				return false;
+		} else if (!port_is_well(s, slot, w, protocol, k, why, n))
+			return false;
+	}
+	return true;
+}
+
+bool
+oracle_is_up(struct sim *s, unsigned slot, char *why, size_t n)
+{
+	/* leases too short for renewals 4 s apart come and go */
+	if (s->boxes[s->slots[slot].box].max_life < 13)
+		return true;
+	for (unsigned i = 0; i < s->n_wants; i++) {
+		const struct want *w = &s->wants[i];
+
+		if (!want_is_on(s, w, slot) || !w->wanted)
+			continue;
+		if ((w->spec.tcp && !want_is_well(s, slot, w, PROTOCOL_TCP, why, n)) ||
+		    (w->spec.udp && !want_is_well(s, slot, w, PROTOCOL_UDP, why, n)))
+			return false;
+	}
+	return true;
+}
+
+/* ---- what must not be there ------------------------------------------------------------- */
+
+static bool
+entry_is_wanted(const struct sim *s, const struct slot *g, const struct gw_entry *e)
+{
+	for (unsigned i = 0; i < s->n_wants; i++) {
+		const struct want *w = &s->wants[i];
+		unsigned k = (unsigned)(e->internal - w->spec.internal_port);
+
+		for (unsigned slot = 0; slot < SLOTS && want_is_live(w); slot++)
+			if (want_is_on(s, w, slot) && s->slots[slot].box == g->box &&
+			    s->slots[slot].local == e->client && k < w->spec.count &&
+			    (e->protocol == PROTOCOL_TCP ? w->spec.tcp : w->spec.udp) &&
+			    (!w->spec.require || e->external == wish(w, k)))
+				return true;
+	}
+	return false;
+}
+
+const struct gw_entry *
+oracle_stray(struct sim *s, unsigned slot)
+{
+	const struct slot *g = &s->slots[slot];
+
+	for (unsigned k = 0; g->used && k < GW_ENTRIES; k++) {
+		const struct gw_entry *e = &s->boxes[g->box].entries[k];
+
+		/* an assigned one cannot be deleted, it lapses */
+		if (e->used && e->until > s->now && e->client == g->local && e->internal &&
+		    !entry_is_wanted(s, g, e))
+			return e;
+	}
+	return NULL;
+}
+
+void
+oracle_nothing_left(struct sim *s)
+{
+	for (unsigned i = 0; i < SLOTS; i++)
+		for (unsigned k = 0; s->slots[i].used && k < GW_ENTRIES; k++) {
+			const struct gw_entry *e = &s->boxes[s->slots[i].box].entries[k];
+			if (e->used && e->until > s->now && e->client == s->slots[i].local &&
+			    e->internal)
+				sim_fail(s, "port %u was left behind at the gateway", e->internal);
+		}
+}
+
+/* ---- pairs ------------------------------------------------------------------------------ */
+
+/* Every gateway gives a port that it has given before, for the other protocol too, if it is free
+ * there: then nothing excuses two numbers. */
+void
+oracle_pairs(struct sim *s)
+{
+	for (unsigned slot = 0; slot < SLOTS; slot++)
+		for (unsigned i = 0; i < s->n_wants; i++) {
+			const struct want *w = &s->wants[i];
+			const struct forward_spec *f = &w->spec;
+
+			if (!want_is_on(s, w, slot) || !want_is_live(w) || !f->tcp || !f->udp ||
+			    f->independent || f->require || f->assigned)
+				continue;
+			for (unsigned k = 0; k < f->count; k++) {
+				uint16_t port = (uint16_t)(f->internal_port + k);
+				const struct view *tcp =
+				    &s->views[track_index(slot, PROTOCOL_TCP, want_port(w, k))];
+				const struct view *udp =
+				    &s->views[track_index(slot, PROTOCOL_UDP, want_port(w, k))];
+
+				if (tcp->external_port != udp->external_port &&
+				    could_be_had(s, slot, PROTOCOL_UDP, port, tcp->external_port) &&
+				    could_be_had(s, slot, PROTOCOL_TCP, port, udp->external_port))
+					sim_fail(s,
+					    "port %u is at %u by tcp and at %u by udp, though "
+					    "both are to be had",
+					    port, tcp->external_port, udp->external_port);
+				else if (tcp->external_port == udp->external_port)
+					s->seen[FEATURE_PAIR]++;
+			}
+		}
+}
+
+/* ---- audits ----------------------------------------------------------------------------- */
+
+/* Everything is well: what was that? */
+static void
+see(struct sim *s)
+{
+	for (unsigned i = 0; i < s->n_wants; i++) {
+		const struct want *w = &s->wants[i];
+		const struct forward_spec *f = &w->spec;
+
+		if (!want_is_live(w) || f->require)
+			continue;
+		s->seen[FEATURE_IPV6] += f->ipv6;
+		s->seen[FEATURE_BOTH] += f->ipv4 && f->ipv6;
+		s->seen[FEATURE_PAIR] += f->tcp && f->udp && !f->independent;
+		s->seen[FEATURE_RANGE] += f->count > 1;
+		s->seen[FEATURE_ANY] += f->external == EXTERNAL_ANY && !f->assigned;
+		s->seen[FEATURE_ASSIGNED] += f->assigned;
+		s->seen[FEATURE_HELD] += f->on_demand;
+		s->seen[FEATURE_VPN] += w->gateway == GATEWAY_VPN;
+		s->seen[FEATURE_SAME_ADDRESS] += w->gateway == GATEWAY_VPN &&
+		    s->boxes[BOX_VPN].address == s->boxes[BOX_HOME].address;
+		s->seen[FEATURE_TWIN] += w->gateway == GATEWAY_TWIN;
+		s->seen[FEATURE_NEVER_RENEWS] += f->ipv6 && s->boxes[BOX_HOME6].never_renews;
+		s->seen[FEATURE_ECHOES] += f->ipv6 && s->boxes[BOX_HOME6].echoes;
+		s->seen[FEATURE_TRANSLATES] += f->ipv6 && s->boxes[BOX_HOME6].translates;
+	}
+}
+
+void
+oracle_audit(struct sim *s)
+{
+	bool all = true;
+	struct mapping_status m;
+	char why[160];
+
+	s->pardoned = false;
+	oracle_look(s);
+	if (engine_next(s->engine) > s->now) { /* else this host is late */
+		for (size_t i = 0; engine_mapping_status(s->engine, s->now, i, &m); i++)
+			oracle_honest(s, oracle_want(s, m.forward), &m);
+		compare_all(s);
+	}
+	if (!s->calm)
+		return;
+	for (unsigned i = 0; i < SLOTS; i++) {
+		struct slot *g = &s->slots[i];
+		if (!g->used)
+			continue;
+		if (oracle_is_up(s, i, why, sizeof why)) {
+			g->unnoticed = false;
+			continue;
+		}
+		all = false;
+		if (s->now > g->excused && !s->drilling)
+			sim_fail(s, "calm since %lld s, but %s",
+			    (long long)(s->now - s->calm_since) / 1000, why);
+	}
+	s->healthy = all && !s->pardoned;
+	if (s->healthy)
+		see(s);
+}
