@@ -183,7 +183,7 @@ complain(struct ear *e, unsigned ifindex, int error)
 {
 	char name[IF_NAMESIZE];
 
-	if (e->complained)
+	if (e->complained || error == -EAFNOSUPPORT) /* a kernel without IPv6 is nothing to fix */
 		return;
 	e->complained = true;
 	if (if_indextoname(ifindex, name) == NULL)

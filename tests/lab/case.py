@@ -51,8 +51,8 @@ class Case:
     def miniupnpd(self, home, gateway=None, **more):
         return Miniupnpd(home, gateway or home.gw, **more)
 
-    def fakegw(self, home, gateway=None, **settings):
-        return FakeGateway(home, gateway or home.gw, self.options.fakegw, settings)
+    def fakegw(self, home, gateway=None, listen=None, **settings):
+        return FakeGateway(home, gateway or home.gw, self.options.fakegw, settings, listen)
 
     def daemon(self, home, text, **more):
         made = Daemon(self.lab, home.lan, self.options.portleased, text, **more)

@@ -44,6 +44,8 @@ class Daemon:
         self.notify_path = lab.path(name + ".notify")
         self.said = []
         self.process = None
+        self.wrapper = ()  # a command that runs another one, as root
+        self.environment = {}
         self.write(text)
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify.bind(self.notify_path)
@@ -65,11 +67,13 @@ class Daemon:
                        "UBSAN_OPTIONS": "print_stacktrace=1"}
         if self.watchdog:
             environment["WATCHDOG_USEC"] = str(self.watchdog * 1000000)
+        environment.update(self.environment)
         self.started = now()
         self.process = Process(
             self.lab, self.namespace,
             [self.binary, "-f", self.file, "-l", "debug", "-c", self.control, "-s", self.state,
-             "-r", self.runtime] + list(more), user=NOBODY, env=environment)
+             "-r", self.runtime] + list(more), user=NOBODY, env=environment,
+            wrapper=self.wrapper)
         return self
 
     def read_notify(self):

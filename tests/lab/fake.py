@@ -10,10 +10,10 @@ from lab import Failure, Process
 class FakeGateway:
     """Settings as of `fakegw --help`, with _ for -. It logs JSON lines with CLOCK_MONOTONIC times."""
 
-    def __init__(self, home, gateway, binary, settings):
+    def __init__(self, home, gateway, binary, settings, listen=None):
         self.lab, self.gateway, self.space = home.lab, gateway, gateway.space
         self.control = self.lab.path("fakegw-%s.sock" % self.space.role)
-        argv = [binary, "--listen", gateway.inner, "--control", self.control, "--announce-if",
+        argv = [binary, "--listen", listen or gateway.inner, "--control", self.control, "--announce-if",
                 "lan0"]
         for name, value in settings.items():
             argv += ["--" + name.replace("_", "-"), str(value)]

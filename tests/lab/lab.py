@@ -87,8 +87,8 @@ def end_foreign(pid, started, seconds=3.0, hard=False):
 class Process:
     """A child in a namespace. Its standard error is kept as lines with the time they came."""
 
-    def __init__(self, lab, namespace, argv, user=None, env=None, input_pipe=False):
-        wrapped = ["nsenter", "--net=" + namespace.path, "--"]
+    def __init__(self, lab, namespace, argv, user=None, env=None, input_pipe=False, wrapper=()):
+        wrapped = ["nsenter", "--net=" + namespace.path, "--", *wrapper]
         if user is not None:
             wrapped += ["setpriv", "--reuid=%d" % user, "--regid=%d" % user, "--clear-groups",
                         "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"]

@@ -6,9 +6,11 @@ import re
 import socket
 
 from case import MARGIN, test
+from clocks import Clocks
 from daemon import config, forward
 from lab import NOBODY, expect, now, run
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 OLD, NEW = "10.77.0.2", "10.77.0.50"
 
 
@@ -122,19 +124,57 @@ def no_ipv6(t):
 
 
 @test(seconds=6)
-def announcement_port_taken(t):
+def a_kernel_without_ipv6(t):
+    """Not even a socket of it. And without inotify, of which nothing is wanted."""
+    home = t.home()
+    gateway = t.fakegw(home, epoch=1000)
+    daemon = t.daemon(home, config(forward(8000, 18000, family="both"), recovery_delay=1,
+                                   ready_timeout=2), start=False)
+    daemon.wrapper = ["python3", "-B", os.path.join(HERE, "forbid.py")]
+    daemon.start()
+    t.until(lambda: held(gateway) or daemon.died(), 3, "the IPv4 mapping")
+    daemon.wait_ready()
+    gateway.tell("reboot announce copies 2")  # which are heard
+    daemon.wait_line("has lost its mappings", 5)
+    t.until(lambda: held(gateway), 12, "the mapping again")
+    expect(not daemon.process.count("(?i)not supported"), "the log complains about IPv6")
+
+
+def listens(daemon):
+    """Does it listen for announcements over IPv4?"""
+    return "010000E0:14E6" in daemon.namespace.run("cat", "/proc/net/udp")
+
+
+@test(seconds=12, each=["event", "time"])
+def announcement_port_taken(t, what):
+    """One line; all is well without; and when it is free again the next event in the network, or five
+    minutes, make it ours."""
     home = t.home()
     rude = home.lan.socket(socket.AF_INET, socket.SOCK_DGRAM)
     rude.bind(("0.0.0.0", 5350))
     try:
-        gateway = t.fakegw(home)
-        daemon = t.daemon(home, config(forward(8000, 18000)))
+        gateway = t.fakegw(home, grant=3600, epoch=1000)
+        daemon = t.daemon(home, config(forward(8000, 18000), recovery_delay=1), watchdog=2, start=False)
+        clocks = Clocks(t, daemon)
+        daemon.start()
         daemon.wait_ready()
         expect(held(gateway), "nothing is mapped")
         lines = daemon.process.count("cannot listen for announcements")
         expect(lines == 1, "%d lines about the taken port" % lines)
     finally:
         rude.close()
+    t.elapse(0.5)
+    expect(not listens(daemon), "it did get the port: nothing is tested")
+    if what == "event":
+        home.lan.ip("addr add 192.0.2.9/32 dev lo")
+    else:
+        gateway.set(epoch=gateway.epoch() + 301)
+        clocks.move(boot=301)
+    t.until(lambda: listens(daemon), 3 + MARGIN, "the port to be listened to")
+    gateway.tell("reboot announce copies 2")
+    daemon.wait_line("has lost its mappings", 3 + MARGIN)
+    lines = daemon.process.count("cannot listen for announcements")
+    expect(lines == 1, "%d lines about the port that was taken" % lines)
 
 
 def limit_descriptors(daemon, more):

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import stat
 
 from case import MARGIN, test
@@ -249,3 +250,34 @@ def kept_at_sigquit_then_dropped(t):
     daemon.start()
     daemon.wait_ready()
     t.until(lambda: len(gateway.table()) == 1, 16 + MARGIN, "the one that is not wanted to be released")
+
+
+@test(seconds=8)
+def stale_files_after_a_crash(t):
+    """A socket nobody answers at, the env file of a forward that is not wanted any more, a document
+    half written: they are gone when the next one is ready, or replaced."""
+    home = t.home()
+    t.fakegw(home, grant=3600)
+    both = config(forward(8000, 18000, name="web"), forward(8001, 18001, name="gone"), mappers="{pcp}")
+    daemon = t.daemon(home, both)
+    daemon.wait_ready()
+    t.until(lambda: daemon.published("gone") and daemon.published("web"), 3, "both env files")
+    daemon.process.signal(signal.SIGKILL)
+    daemon.process.wait_exit(5)
+    expect(daemon.published("gone") and os.path.exists(daemon.control), "nothing is stale")
+    forwards = os.path.join(daemon.runtime, "forwards")
+    for name in os.path.join(daemon.state, ".state.json.new"), os.path.join(forwards, ".gone.env.new"):
+        with open(name, "w") as f:
+            f.write("half")
+        os.chown(name, NOBODY, NOBODY)
+    daemon.write(config(forward(8000, 18000, name="web"), mappers="{pcp}"))
+    daemon.start()
+    daemon.wait_ready()
+    t.until(lambda: os.listdir(forwards) == ["web.env"], 3, "web.env only")
+    t.until(lambda: sorted(os.listdir(daemon.state)) == ["secret", "state.json"], 4,
+            "no half document")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(3)
+        client.connect(daemon.control)
+        client.sendall(b'{"method":"org.varlink.service.GetInfo"}\0')
+        expect(b"portleased" in client.recv(4096), "nobody answers at the socket")
