@@ -104,8 +104,8 @@ serve_map(struct gw *gw, const struct request *r, struct packet *reply)
 		return true;
 	}
 	if (m->internal == 0) {
-		if (gw->set.proton && m->external != 1) {
-			log_drop(gw, "request", "proton: internal 0 without external 1");
+		if (gw->set.proton && m->external == 0) {
+			log_drop(gw, "request", "proton: neither internal nor external port");
 			return false; /* */
 		}
 		ask.assigned = gw->set.proton != 0;

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import urllib.request
 
-from stage import Failure, check, same, until
+from stage import GATEWAY, Failure, check, same, until
 
 PASSWORD = "s3cret&more"
 
@@ -271,3 +271,40 @@ def test_webhook(stage):
     finally:
         server.shutdown()
         server.server_close()
+
+
+# ---- with the daemon --------------------------------------------------------------------------
+
+ASSIGNED = """
+lifetime = 60
+forward torrent {
+    internal-port = assigned
+    gateway = vpn
+    on-change = {"%s", "%s"}
+}
+"""
+
+
+def follow(stage, name, url, start_client, port):
+    """A port of the gateway's choice, before and after it has changed; the client comes late."""
+    stage.gateway(mode="nat-pmp", proton="on", port_policy="list", port_list="40001,40002")
+    stage.configure('gateway vpn { address = "%s"\n interface = lo\n mappers = {nat-pmp} }\n'
+                    % GATEWAY + ASSIGNED % (os.path.join(stage.options.hooks, name), url))
+    stage.restart()
+    stage.daemon.wait_line("torrent: .*%s failed with exit status [0-9]+; trying again" % name)
+    start_client()
+    same("the port before", str(port()), "40100")
+    until(lambda: str(port()) == "40001", "the port to be the gateway's", 60)
+    stage.tell("set rotate 1")
+    stage.daemon.child.send_signal(signal.SIGUSR1)
+    until(lambda: str(port()) == "40002", "the port to be the gateway's new one", 60)
+
+
+def test_transmission_started_later(stage):
+    follow(stage, "transmission", "http://127.0.0.1:19091/transmission/rpc",
+           lambda: transmission(stage), transmission_port)
+
+
+def test_qbittorrent_started_later(stage):
+    follow(stage, "qbittorrent", "http://127.0.0.1:18080", lambda: qbittorrent(stage, False),
+           listen_port)

@@ -19,7 +19,11 @@ import time
 from lab import PREFIX, Failure, expect, now, run
 
 CACHE = os.environ.get("LAB_CACHE") or "/var/tmp/portleased-lab"
-ALWAYS = {"dbus", "systemd", "systemd-sysv"}
+# Besides systemd, what the hooks of etc/hooks need, and whom they are for.
+ALWAYS = {"bind9-dnsutils", "curl", "dbus", "nftables", "systemd", "systemd-sysv", "transmission-cli",
+          "transmission-daemon"}
+# What Debian starts by itself; a test starts its own.
+UNWANTED = ("etc/systemd/system/multi-user.target.wants/transmission-daemon.service",)
 lock = threading.Lock()
 prepared = {}  # by the folder of the run
 
@@ -106,6 +110,9 @@ def system(lab, programs):
             shutil.rmtree(half, ignore_errors=True)
             bootstrap(lab, name, wanted, half)
             shutil.rmtree(os.path.join(half, "var/cache/apt/archives"), ignore_errors=True)
+            for name in UNWANTED:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(half, name))
             os.rename(half, path)
     return path
 
