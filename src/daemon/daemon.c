@@ -265,27 +265,38 @@ host_follow(void *ctx)
 	network_configure(d->network, d->conf);
 }
 
-/* For the control socket and for HTTP. */
 static char *
-metrics(void *ctx)
+metrics(const struct daemon *d, enum metrics_format format)
 {
-	const struct daemon *d = ctx;
 	const struct metrics_head head = {
 		.version = PACKAGE_VERSION, .started = d->started, .ready = d->ready
 	};
 
-	return metrics_text(&d->metrics, d->engine, loop_now(d->loop), &head);
+	return metrics_text(&d->metrics, d->engine, loop_now(d->loop), &head, format);
 }
 
-static const struct httpd_page metrics_page = {
-	.path = "/metrics", .content_type = METRICS_CONTENT_TYPE, .text = metrics
-};
+static char *
+host_metrics(void *ctx)
+{
+	return metrics(ctx, METRICS_OPEN);
+}
+
+static char *
+web_metrics(void *ctx, const char *accept, const char **type)
+{
+	enum metrics_format format = metrics_accepted(accept);
+
+	*type = metrics_content_type(format);
+	return metrics(ctx, format);
+}
+
+static const struct httpd_page metrics_page = { .path = "/metrics", .text = web_metrics };
 
 static const struct control_host control_host = { .conf = host_conf,
 	.ready = host_ready,
 	.reload = reload,
 	.follow = host_follow,
-	.metrics = metrics };
+	.metrics = host_metrics };
 
 static bool
 open_control(struct daemon *d)

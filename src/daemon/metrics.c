@@ -426,9 +426,78 @@ print_units(FILE *f, const struct units *all, mstime now)
 	}
 }
 
+/* ---- the classic format ---------------------------------------------------------------------- */
+
+/* A line that describes the family of the samples below it. There it has the name of the samples,
+ * knows no info, and no unit. */
+static void
+print_described(FILE *f, const char *line, const char **suffix)
+{
+	const char *name = line + strlen("# TYPE "), *end = strchrnul(name, ' ');
+	const char *rest = end;
+
+	if (strncmp(line, "# TYPE ", 7) == 0) {
+		bool info = strcmp(rest, " info") == 0;
+
+		*suffix = info ? "_info" : strcmp(rest, " counter") == 0 ? "_total" : "";
+		if (info)
+			rest = " gauge";
+	} else if (strncmp(line, "# HELP ", 7) != 0) {
+		return;
+	}
+	fprintf(f, "%.*s%s%s\n", (int)(end - line), line, *suffix, rest);
+}
+
+/* Takes `text` over. */
+static char *
+make_classic(char *text)
+{
+	const char *suffix = "";
+	char *classic = NULL, *next = text;
+	size_t size;
+	FILE *f = open_memstream(&classic, &size);
+	bool good;
+
+	while (f != NULL && next != NULL && *next != '\0') {
+		char *line = strsep(&next, "\n");
+
+		if (line[0] == '#')
+			print_described(f, line, &suffix);
+		else
+			fprintf(f, "%s\n", line);
+	}
+	free(text);
+	if (f == NULL)
+		return NULL;
+	good = !ferror(f);
+	if (fclose(f) == 0 && good)
+		return classic;
+	free(classic);
+	return NULL;
+}
+
+enum metrics_format
+metrics_accepted(const char *accept)
+{
+	/* Who takes anything gets the newer one. */
+	return accept == NULL || strstr(accept, "text/plain") == NULL ||
+		strstr(accept, "application/openmetrics-text") != NULL
+	    ? METRICS_OPEN
+	    : METRICS_CLASSIC;
+}
+
+const char *
+metrics_content_type(enum metrics_format format)
+{
+	return format == METRICS_OPEN ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+				      : "text/plain; version=0.0.4; charset=utf-8";
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
+
 char *
-metrics_text(
-    const struct metrics *m, const struct engine *e, mstime now, const struct metrics_head *head)
+metrics_text(const struct metrics *m, const struct engine *e, mstime now,
+    const struct metrics_head *head, enum metrics_format format)
 {
 	struct units all = { .n = 0 };
 	char *text = NULL;
@@ -450,7 +519,7 @@ metrics_text(
 	free(all.list);
 	good = !ferror(f);
 	if (fclose(f) == 0 && good)
-		return text;
+		return format == METRICS_CLASSIC ? make_classic(text) : text;
 	free(text);
 	return NULL;
 }

@@ -14,7 +14,9 @@
  * gateways or callers say.
  */
 
-#define METRICS_CONTENT_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
+/* The same in two forms: OpenMetrics 1.0, and what Prometheus read before (text format 0.0.4),
+ * which its tools still check. */
+enum metrics_format { METRICS_OPEN, METRICS_CLASSIC };
 
 #define METRICS_EVENTS (EVENT_ADDRESS_CHANGED + 1)
 #define METRICS_REASONS 20
@@ -42,8 +44,11 @@ void metrics_round_trip(struct metrics *, int32_t us);
 void metrics_hook(struct metrics *, bool good);
 void metrics_reload(struct metrics *, bool good);
 
-/* OpenMetrics 1.0 text, to be freed; NULL: out of memory. */
-char *metrics_text(
-    const struct metrics *, const struct engine *, mstime now, const struct metrics_head *);
+/* To be freed; NULL: out of memory. */
+char *metrics_text(const struct metrics *, const struct engine *, mstime now,
+    const struct metrics_head *, enum metrics_format);
+/* What suits a client that accepts such content (NULL: did not say), and its content type. */
+enum metrics_format metrics_accepted(const char *accept);
+const char *metrics_content_type(enum metrics_format);
 
 #endif

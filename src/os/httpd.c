@@ -22,8 +22,9 @@
 #include <unistd.h>
 
 #define CLIENTS_MAX 16
-#define SWEEP (MSTIME_SECOND / 4) /* how long the socket of one who has gone may stay */
-#define SILENCE_MAX 10            /* s that a client may say or read nothing */
+#define SWEEP (MSTIME_SECOND / 4)     /* how long the socket of one who has gone may stay */
+#define SILENCE_MAX 10                /* s that a client may say or read nothing */
+#define PATIENCE (10 * MSTIME_SECOND) /* from its connection to the end of its answer */
 #define HEADERS_MAX 8192
 #define BODY_MAX 1024 /* is read and thrown away */
 
@@ -33,8 +34,11 @@ struct door {
 	struct evconnlistener *listener;
 	struct loop_timer *timer; /* on while there are clients */
 	struct loop *loop;
-	/* One reference of ours to each; evhttp has the other until the client has gone. */
-	struct bufferevent *clients[CLIENTS_MAX];
+	struct client {
+		/* One reference is ours; evhttp has the other until the client has gone. */
+		struct bufferevent *buffers; /* NULL: a free place */
+		mstime until;
+	} clients[CLIENTS_MAX];
 };
 
 struct httpd {
@@ -61,34 +65,48 @@ has_gone(struct bufferevent *client)
 
 /* Forgets those who have gone. How many places are free, and where one is. */
 static unsigned
-free_places(struct door *door, struct bufferevent ***place)
+free_places(struct door *door, struct client **place)
 {
 	unsigned n = 0;
 
 	for (size_t i = 0; i < CLIENTS_MAX; i++) {
-		if (door->clients[i] != NULL && has_gone(door->clients[i])) {
-			bufferevent_decref(door->clients[i]);
-			door->clients[i] = NULL;
+		struct client *c = &door->clients[i];
+
+		if (c->buffers != NULL && has_gone(c->buffers)) {
+			bufferevent_decref(c->buffers);
+			c->buffers = NULL;
 		}
-		if (door->clients[i] == NULL) {
-			*place = &door->clients[i];
+		if (c->buffers == NULL) {
+			*place = c;
 			n++;
 		}
 	}
 	return n;
 }
 
+/* Who says or takes an octet now and then is never silent, and would have its place for ever.
+ * evhttp finds the connection closed, and lets it go. */
+static void
+hurry(struct door *door, mstime now)
+{
+	for (size_t i = 0; i < CLIENTS_MAX; i++)
+		if (door->clients[i].buffers != NULL && now >= door->clients[i].until)
+			(void)shutdown(bufferevent_getfd(door->clients[i].buffers), SHUT_RDWR);
+}
+
 static void
 look_again(void *ctx)
 {
 	struct door *door = ctx;
-	struct bufferevent **place;
+	struct client *place;
+	mstime now = loop_now(door->loop);
 	unsigned n = free_places(door, &place);
 
 	if (n > 0)
 		evconnlistener_enable(door->listener);
+	hurry(door, now);
 	if (n < CLIENTS_MAX)
-		loop_timer_set(door->timer, loop_now(door->loop) + SWEEP);
+		loop_timer_set(door->timer, now + SWEEP);
 }
 
 /*
@@ -100,19 +118,20 @@ static struct bufferevent *
 client_new(struct event_base *base, void *arg)
 {
 	struct door *door = arg;
-	struct bufferevent *client = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
-	struct bufferevent **place;
+	struct bufferevent *buffers = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+	mstime now = loop_now(door->loop);
+	struct client *place;
 	unsigned n = free_places(door, &place);
 
-	if (client != NULL && n > 0) {
-		bufferevent_incref(client);
-		*place = client;
+	if (buffers != NULL && n > 0) {
+		bufferevent_incref(buffers);
+		*place = (struct client){ buffers, now + PATIENCE };
 		n--;
 	}
 	if (n == 0)
 		evconnlistener_disable(door->listener);
-	loop_timer_set(door->timer, loop_now(door->loop) + SWEEP);
-	return client; /* NULL: then evhttp tries by itself, or gives up */
+	loop_timer_set(door->timer, now + SWEEP);
+	return buffers; /* NULL: then evhttp tries by itself, or gives up */
 }
 
 static void
@@ -143,6 +162,7 @@ got_request(struct evhttp_request *request, void *arg)
 	enum evhttp_cmd_type command = evhttp_request_get_command(request);
 	const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(request);
 	const char *path = uri != NULL ? evhttp_uri_get_path(uri) : NULL;
+	const char *type;
 	char *text;
 
 	if (path == NULL || strcmp(path, h->page->path) != 0) {
@@ -155,9 +175,10 @@ got_request(struct evhttp_request *request, void *arg)
 		    "This can only be read: GET or HEAD.\n");
 		return;
 	}
-	text = h->page->text(h->ctx);
+	text = h->page->text(
+	    h->ctx, evhttp_find_header(evhttp_request_get_input_headers(request), "Accept"), &type);
 	if (text != NULL)
-		reply(request, HTTP_OK, "OK", h->page->content_type, text);
+		reply(request, HTTP_OK, "OK", type, text);
 	else
 		reply(request, HTTP_SERVUNAVAIL, "Service Unavailable", plain, "Out of memory.\n");
 	free(text);
@@ -237,8 +258,8 @@ door_close(struct door *door)
 	if (door->http != NULL)
 		evhttp_free(door->http);
 	for (size_t i = 0; i < CLIENTS_MAX; i++)
-		if (door->clients[i] != NULL)
-			bufferevent_decref(door->clients[i]);
+		if (door->clients[i].buffers != NULL)
+			bufferevent_decref(door->clients[i].buffers);
 	loop_timer_free(door->timer);
 	free(door);
 }

@@ -4,16 +4,17 @@
 
 /*
  * A web server for one page, to be read by programs: GET and HEAD, one answer for each connection,
- * few clients at a time. libevent's evhttp is known here only. While it listens nowhere it costs
- * nothing.
+ * few clients at a time, and none for long. libevent's evhttp is known here only. While it listens
+ * nowhere it costs nothing.
  */
 struct httpd;
 struct loop;
 
 struct httpd_page {
 	const char *path;
-	const char *content_type;
-	char *(*text)(void *ctx); /* to be freed; NULL: out of memory */
+	/* To be freed; NULL: out of memory. `accept` is what the client has asked for (RFC 9110
+	 * section 12.5.1), or NULL; `type` is the content type of what it gets. */
+	char *(*text)(void *ctx, const char *accept, const char **type);
 };
 
 /* `page` and `ctx` are borrowed for its life. NULL with errno. */

@@ -23,6 +23,10 @@ class Failure(Exception):
     pass
 
 
+class Skip(Exception):
+    """There is nothing to test with: says why."""
+
+
 def check(condition, text):
     if not condition:
         raise Failure(text)

@@ -212,6 +212,30 @@ def test_metrics_http_limits(home):
     until(lambda: len(os.listdir(descriptors)) <= before, "end of all clients")
 
 
+def test_metrics_http_drip(home):
+    """Whoever says an octet now and then is never silent: all places are taken by such, who lose
+    them after 10 s, and so does one that does not read its answer."""
+    port = listening(home)
+    clients = [socket.create_connection((home.address, port), PATIENCE) for _ in range(16)]
+    for s in clients:
+        s.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+    gone = set()
+
+    def drip():
+        for s in clients:
+            try:
+                s.sendall(b"x")
+            except OSError:
+                gone.add(s)
+        return len(gone) == len(clients)
+
+    same(drip(), False, "everybody is turned away at once")
+    until(drip, "end of those who drip", 3 * PATIENCE, 0.2)
+    for s in clients:
+        s.close()
+    same(get(home, port)[0], "HTTP/1.1 200 OK", "afterwards")
+
+
 def test_metrics_reload(home):
     first = listening(home)
     second = free_port(home.address)

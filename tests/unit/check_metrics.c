@@ -127,7 +127,7 @@ START_TEST(golden)
 		.lifetime = 3600 };
 	struct metrics m = { .port_changes = 0 };
 	struct engine *e = engine_with(&range);
-	char *text = metrics_text(&m, e, NOW, &head);
+	char *text = metrics_text(&m, e, NOW, &head, METRICS_OPEN);
 	size_t n = strlen(head_text), length;
 
 	ck_assert_ptr_nonnull(text);
@@ -146,7 +146,7 @@ static void
 says(const struct metrics *m, const char *line)
 {
 	struct engine *e = engine_with(NULL);
-	char *text = metrics_text(m, e, NOW, &head), whole[160], *at;
+	char *text = metrics_text(m, e, NOW, &head, METRICS_OPEN), whole[160], *at;
 
 	ck_assert_ptr_nonnull(text);
 	snprintf(whole, sizeof(whole), "\n%s\n", line);
@@ -280,7 +280,7 @@ START_TEST(escaping)
 		.lifetime = 3600 };
 	struct metrics m = { .port_changes = 0 };
 	struct engine *e = engine_with(&forward);
-	char *text = metrics_text(&m, e, NOW, &head);
+	char *text = metrics_text(&m, e, NOW, &head, METRICS_OPEN);
 
 	ck_assert_ptr_nonnull(text);
 	ck_assert_ptr_nonnull(strstr(text,
@@ -288,6 +288,48 @@ START_TEST(escaping)
 	    "gateway=\"g\",family=\"ipv6\",protocol=\"udp\"} 0\n"));
 	free(text);
 	engine_free(e);
+}
+END_TEST
+
+/* Prometheus' format of before: families have the names of their samples. */
+START_TEST(classic)
+{
+	static const char begin[] =
+	    "# TYPE portleased_build_info gauge\n"
+	    "# HELP portleased_build_info The version of portleased that runs.\n"
+	    "portleased_build_info{version=\"";
+	static const char counter[] =
+	    "\n# TYPE portleased_events_total counter\n"
+	    "# HELP portleased_events_total What happened, as `portleasectl monitor` shows it.\n"
+	    "portleased_events_total{event=\"mapped\"} 0\n";
+	struct metrics m = { .port_changes = 0 };
+	struct engine *e = engine_with(NULL);
+	char *text = metrics_text(&m, e, NOW, &head, METRICS_CLASSIC);
+
+	ck_assert_ptr_nonnull(text);
+	ck_assert_int_eq(strncmp(text, begin, strlen(begin)), 0);
+	ck_assert_ptr_nonnull(strstr(text, counter));
+	ck_assert_ptr_nonnull(strstr(text, "\n# TYPE portleased_ready gauge\n"));
+	ck_assert_ptr_null(strstr(text, "# UNIT"));
+	ck_assert_ptr_null(strstr(text, "# EOF"));
+	ck_assert_ptr_null(strstr(text, "\n\n"));
+	ck_assert_int_eq(text[strlen(text) - 1], '\n');
+	free(text);
+	engine_free(e);
+}
+END_TEST
+
+START_TEST(accepted)
+{
+	static const struct {
+		const char *accept;
+		enum metrics_format format;
+	} cases[] = { { NULL, METRICS_OPEN }, { "", METRICS_OPEN }, { "*/*", METRICS_OPEN },
+		{ "text/plain", METRICS_CLASSIC }, { "text/plain;version=0.0.4", METRICS_CLASSIC },
+		{ "application/openmetrics-text;version=1.0.0,text/plain;q=0.5", METRICS_OPEN } };
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		ck_assert_int_eq(metrics_accepted(cases[i].accept), cases[i].format);
 }
 END_TEST
 
@@ -305,6 +347,8 @@ main(void)
 	tcase_add_test(tc, runs);
 	tcase_add_test(tc, round_trips);
 	tcase_add_test(tc, escaping);
+	tcase_add_test(tc, classic);
+	tcase_add_test(tc, accepted);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
