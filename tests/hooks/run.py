@@ -98,6 +98,7 @@ def main():
     parser.add_argument("--fakegw", default=os.path.join(BUILD, "tests/gateway/fakegw"))
     parser.add_argument("--hooks", default=os.path.join(TOP, "etc/hooks"))
     parser.add_argument("--exactly", metavar="NAME")
+    parser.add_argument("--install", action="store_true", help="only what is missing of packages")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     for name in ("portleased", "fakegw", "hooks"):
@@ -105,6 +106,8 @@ def main():
     if os.geteuid() != 0:
         sys.exit("the tests of hooks need root, for a network namespace and for packages")
     install()
+    if options.install:
+        return 0
     enter_namespace()
     results = [run_one(options, label, function) for label, function in
                collect(options.names, options.exactly)]

@@ -19,11 +19,8 @@ import time
 from lab import PREFIX, Failure, expect, now, run
 
 CACHE = os.environ.get("LAB_CACHE") or "/var/tmp/portleased-lab"
-# Besides systemd, what the hooks of etc/hooks need, and whom they are for.
-ALWAYS = {"bind9-dnsutils", "curl", "dbus", "nftables", "systemd", "systemd-sysv", "transmission-cli",
-          "transmission-daemon"}
-# What Debian starts by itself; a test starts its own.
-UNWANTED = ("etc/systemd/system/multi-user.target.wants/transmission-daemon.service",)
+ALWAYS = {"dbus", "systemd", "systemd-sysv"}
+INSTALL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "hooks", "run.py")
 lock = threading.Lock()
 prepared = {}  # by the folder of the run
 
@@ -110,9 +107,6 @@ def system(lab, programs):
             shutil.rmtree(half, ignore_errors=True)
             bootstrap(lab, name, wanted, half)
             shutil.rmtree(os.path.join(half, "var/cache/apt/archives"), ignore_errors=True)
-            for name in UNWANTED:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(os.path.join(half, name))
             os.rename(half, path)
     return path
 
@@ -226,6 +220,17 @@ class Machine:
             f.write(text)
         os.chmod(path + ".new", mode)
         os.rename(path + ".new", path)
+
+    def bring(self, *programs):
+        """Programs of this host with their libraries; the system inside is of the same release."""
+        with lock:
+            if not all(map(shutil.which, programs)):
+                subprocess.run(["python3", "-B", INSTALL, "--install"], check=True, timeout=300,
+                               stdout=subprocess.DEVNULL)
+        for program in map(shutil.which, programs):
+            for name in [program] + re.findall(r"=> (/\S+)", run("ldd", program)):
+                if not os.path.exists(self.path(name)):
+                    shutil.copy(name, self.path(name))
 
     # ---- what it does ----
 
