@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: ISC
 """The soak: one home, two scripted gateways, and a fault every few seconds, for an hour or as told.
 
-At the end every forward must be mapped, the daemon must have no more memory and descriptors than
-at its start, and nothing may be left at the gateways once it has stopped. Faults are drawn by a
+At the end every forward must be mapped, no daemon may have had more memory and descriptors at its end
+than at its start, and nothing may be left at the gateways once it has stopped. For the first two thirds
+of the time it is one and the same daemon; then it is killed and replaced, too. Faults are drawn by a
 seed, which is printed.
 
     sudo tests/lab/soak.py --portleased BUILD/portleased --fakegw BUILD/fakegw [--seconds 3600] [--seed N]
@@ -51,6 +52,7 @@ class Soak:
         self.daemon = Daemon(lab, self.home.lan, options.portleased, self.text(), start=False)
         self.counts = {}
         self.first = None  # (memory, descriptors) of this daemon
+        self.longest, self.sizes = 0, "nothing measured"  # of the daemon that lived longest
         self.problems = []
 
     # ---- the daemon -------------------------------------------------------------------------
@@ -80,6 +82,10 @@ class Soak:
         if self.first is None:
             return
         memory, files = self.measure()
+        if self.longest < now() - self.daemon.started:
+            self.longest = now() - self.daemon.started
+            self.sizes = "in %d s from %d to %d kB of private memory, from %d to %d descriptors" % (
+                self.longest, self.first[0] // 1024, memory // 1024, self.first[1], files)
         if not self.sanitized and memory > self.first[0] + GROWTH:
             self.problems.append("private memory grew from %d to %d kB" % (
                 self.first[0] // 1024, memory // 1024))
@@ -157,8 +163,8 @@ class Soak:
         self.start()
 
     FAULTS = ("restart_gateway", "restart_gateway", "forget", "silence", "refuse", "lose", "move_route",
-              "move_route", "change_address", "flap", "no_route", "reload", "reload_broken", "renew",
-              "kill", "upgrade")
+              "move_route", "change_address", "flap", "no_route", "reload", "reload_broken", "renew")
+    RESTARTS = ("kill", "upgrade")
 
     # ---- the whole --------------------------------------------------------------------------
 
@@ -187,9 +193,10 @@ class Soak:
         while now() < end:
             if self.first is None and now() > begun + 10:
                 self.first = self.measure()
-            fault = self.chance.choice(self.FAULTS)
+            late = now() > end - self.seconds / 3
+            fault = self.chance.choice(self.FAULTS + (self.RESTARTS if late else ()))
             self.counts[fault] = self.counts.get(fault, 0) + 1
-            restarted = fault in ("kill", "upgrade")
+            restarted = fault in self.RESTARTS
             getattr(self, fault)()
             begun = now() if restarted else begun
             self.lab.elapse(self.chance.uniform(0.2, 5))
@@ -243,6 +250,7 @@ def main():
     finally:
         if soak:
             reasons = soak.problems + reasons
+            print("soak: the daemon that lived longest: " + soak.sizes)
             print("soak: faults: %s" % ", ".join("%s %d" % item for item in
                                                  sorted(soak.counts.items())))
             if reasons:

@@ -143,7 +143,8 @@ def clients(gateway):
 
 @test(seconds=8, each=["deprecated", "gone"])
 def the_prefix_changes(t, kind):
-    """The same with the old address away from one moment to the next: nothing is sent from it."""
+    """The same, and back again; or with the old address away from one moment to the next: nothing is
+    sent from it."""
     home, _, gateway, daemon = scripted(t, config(forward(PORT, name="web", family="ipv6")))
     t.until(lambda: clients(gateway) == [LAN], 5, "the pinhole")
     changed = renumber(home)
@@ -158,6 +159,10 @@ def the_prefix_changes(t, kind):
         expect(not sources(home, changed, "delete"), "deleted from %s" % sources(home, changed, "delete"))
     told = daemon.events("mapped", "changed", since=changed)
     expect(len(told) == 1, "told: %s" % told)
+    if kind == "deprecated":
+        home.lan.ip("addr change %s/64 dev eth0 preferred_lft 600 valid_lft 600" % LAN,
+                    "addr change %s/64 dev eth0 preferred_lft 0 valid_lft 600" % NEW_LAN)
+        t.until(lambda: clients(gateway) == [LAN], 8, "all to be as it was")
 
 
 @test(seconds=8)
