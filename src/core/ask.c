@@ -32,6 +32,14 @@ ask_simpler(struct mapping *m, mstime now, const struct answer *a)
 	    (a->result != PCP_UNSUPP_OPTION && a->result != PCP_MALFORMED_OPTION &&
 		a->result != PCP_MALFORMED_REQUEST))
 		return false;
+	if (m->count > 1) {
+		portset_refused(m, now);
+		m->copies = true;
+		m->tries = 0;
+		mapping_enter(
+		    m, now, m->state == MAPPING_ACTIVE ? MAPPING_ACTIVE : MAPPING_REQUESTING, now);
+		return true;
+	}
 	if (m->described)
 		p->plain = true; /* */
 	else if (m->insisted)
@@ -164,8 +172,8 @@ movable(const struct mapping *m, mstime now)
 	const struct path *p = m->path;
 
 	return m->state == MAPPING_ACTIVE && mapping_leased(m, now) && !m->suspect &&
-	    m->internal_port != 0 && m->tries == 0 && p->present && p->answered && !p->outage &&
-	    !p->engine->stopping;
+	    m->internal_port != 0 && !m->carried && m->tries == 0 && p->present && p->answered &&
+	    !p->outage && !p->engine->stopping;
 }
 
 static void
@@ -338,8 +346,7 @@ ask_shorter(struct mapping *ghost, mstime now, const struct answer *a)
 	    a->mapper != MAPPER_PCP || a->result != PCP_NOT_AUTHORIZED)
 		return false;
 	TAILQ_FOREACH(m, &ghost->path->mappings, of_path)
-	if (m->unit != NULL && m->protocol == ghost->protocol &&
-	    m->internal_port == ghost->internal_port)
+	if (m->unit != NULL && portset_overlap(m, ghost))
 		return false; /* it is to be made anew at once */
 	ghost->shortens = true;
 	ghost->tries = 0;

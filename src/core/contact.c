@@ -41,15 +41,18 @@ contact_gap(struct path *p, enum mapper mapper, bool alone)
 	return c->wait[d];
 }
 
+/* Deleting goes before asking, here too. */
 static struct mapping *
 head(struct path *p, enum mapper mapper)
 {
-	struct mapping *m;
+	struct mapping *m, *ghost;
 
 	TAILQ_FOREACH(m, &p->mappings, of_path)
 	if (m->unit != NULL && m->state == MAPPING_REQUESTING && ask_possible(m, mapper) &&
-	    !rival_leaves(m))
-		return m;
+	    !rival_leaves(m)) {
+		ghost = mapping_blocker(m);
+		return ghost != NULL && ghost->maker == mapper ? ghost : m;
+	}
 	return NULL;
 }
 

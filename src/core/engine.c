@@ -195,7 +195,7 @@ engine_renew(struct engine *e, mstime now, const char *name)
 			if (m->unit == NULL || m->unit->blocked ||
 			    (name != NULL && strcmp(name, m->unit->forward->name) != 0))
 				continue;
-			n++;
+			n += m->count;
 			any = true;
 			if (m->state == MAPPING_ACTIVE)
 				mapping_suspect(m, now, now);

@@ -357,6 +357,7 @@ struct memory_mapping {
 	bool has_internal;
 	struct netaddr internal;
 	uint16_t internal_port, external_port;
+	uint16_t count; /* ports from these on: 1, unless they were granted as a set */
 	struct netaddr external;
 	mstime expires; /* lower bound */
 };

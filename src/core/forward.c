@@ -86,6 +86,7 @@ add_unit(struct forward *f, struct mapping *mappings, enum family family, uint8_
 
 		m->unit = u;
 		m->protocol = protocol;
+		m->count = 1;
 		m->internal_port = f->assigned ? 0 : (uint16_t)(f->internal_port + i);
 		m->wish = f->assigned ? 0 : wish_of(f, i);
 		m->state = MAPPING_WAITING;
@@ -159,7 +160,7 @@ unit_detach(struct engine *e, mstime now, struct unit *u, mstime due)
 		return;
 	for (unsigned i = 0; i < u->forward->count; i++) {
 		struct mapping *m = &u->mappings[i];
-		bool held = mapping_leased(m, now) || m->tries > 0;
+		bool held = !m->carried && (mapping_leased(m, now) || m->tries > 0);
 
 		/* With an assigned port the delete would be everybody's: it lapses. */
 		if (held && p->state != GATEWAY_ABSENT && m->internal_port != 0) {
@@ -170,7 +171,8 @@ unit_detach(struct engine *e, mstime now, struct unit *u, mstime due)
 		ask_leaves(m, now);
 		if (p->exchange.mapping == m)
 			p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
-		TAILQ_REMOVE(&p->mappings, m, of_path);
+		if (!m->carried)
+			TAILQ_REMOVE(&p->mappings, m, of_path);
 		m->path = NULL;
 		m->expires = 0;
 		m->tries = 0;
@@ -180,6 +182,7 @@ unit_detach(struct engine *e, mstime now, struct unit *u, mstime due)
 			m->problem = (struct problem){ .trouble = TROUBLE_NONE };
 		mapping_enter(m, now, MAPPING_WAITING, MSTIME_NEVER);
 	}
+	portset_part(u);
 	p->gateway->left[p->family] = p->address;
 	u->path = NULL;
 	u->blocked = false;
@@ -194,8 +197,8 @@ find_ghost(const struct path *p, const struct mapping *m)
 
 	TAILQ_FOREACH(ghost, &p->mappings, of_path)
 	if (ghost->unit == NULL && ghost->tries == 0 && ghost->protocol == m->protocol &&
-	    ghost->internal_port == m->internal_port && ghost->wish == m->wish &&
-	    memcmp(ghost->nonce, m->nonce, sizeof(m->nonce)) == 0)
+	    ghost->internal_port == m->internal_port && ghost->count == m->count &&
+	    ghost->wish == m->wish && memcmp(ghost->nonce, m->nonce, sizeof(m->nonce)) == 0)
 		return ghost;
 	return NULL;
 }
@@ -224,7 +227,8 @@ clear_way(const struct mapping *m, mstime now)
 
 	TAILQ_FOREACH(ghost, &m->path->mappings, of_path)
 	if (ghost->unit == NULL && ghost->due > now && ghost->protocol == m->protocol &&
-	    m->wish != 0 && ghost->external_port == m->wish)
+	    m->wish != 0 && ghost->external_port < m->wish + m->count &&
+	    m->wish < ghost->external_port + ghost->count)
 		mapping_enter(ghost, now, MAPPING_RELEASING, now);
 }
 
@@ -244,13 +248,21 @@ unit_attach(struct engine *e, mstime now, struct unit *u, struct path *p)
 			.family = p->family,
 			.protocol = m->protocol,
 			.internal_port = m->internal_port };
-		struct mapping *ghost;
 
 		m->path = p;
-		TAILQ_INSERT_TAIL(&p->mappings, m, of_path);
 		e->io->nonce(e->ctx, &key, m->nonce);
 		m->external = netaddr_any4;
-		leftover_forget(p, m);
+	}
+	portset_join(u, now);
+	for (unsigned i = 0; i < f->count; i++) {
+		struct mapping *m = &u->mappings[i], *ghost;
+
+		if (m->carried) {
+			mapping_enter(m, now, MAPPING_REQUESTING, now);
+			continue;
+		}
+		TAILQ_INSERT_TAIL(&p->mappings, m, of_path);
+		leftover_forget(p, now, m);
 		ghost = find_ghost(p, m);
 		if (ghost != NULL && mapping_leased(ghost, now)) {
 			adopt(m, now, ghost);

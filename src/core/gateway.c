@@ -161,14 +161,14 @@ path_forget(struct path *p)
 {
 	p->mapper = MAPPER_NONE;
 	p->answered = p->pcp_spoken = p->announce_works = p->announce_deaf = false;
-	p->plain = p->indulgent = false;
+	p->plain = p->indulgent = p->singly = false;
 	p->address_misses = p->announce_misses = 0;
 	p->pcp_again = MSTIME_NEVER;
 	p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
 	memset(p->epochs, 0, sizeof(p->epochs));
 	p->asked[0] = p->asked[1] = false;
-	p->last_delete = p->heard = p->checked = p->address_at = p->recovered = p->renewed_all =
-	    p->wished = -1;
+	p->set_asked = p->last_delete = p->heard = p->checked = p->address_at = p->recovered =
+	    p->renewed_all = p->wished = -1;
 	p->silent_since = MSTIME_NEVER;
 	p->hinted = p->outage = p->has_external = p->no_address = false;
 	p->misses = p->probes = 0;

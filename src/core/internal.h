@@ -34,6 +34,8 @@ struct mapping {
 	    external_port;  /* granted, kept as the suggestion when the lease is over; 0: none */
 	uint16_t told_port; /* what publish() last told */
 	uint16_t any_port;  /* suggested when any will do; 0: let the gateway choose */
+	uint16_t count;     /* internal ports from internal_port on: 1, or a whole range's */
+	bool carried : 1;   /* the unit's first stands for it: it hangs in no list */
 	bool suspect : 1;   /* the gateway has lost its state since the grant */
 	bool decided : 1;   /* granted or refused in this run */
 	bool renewed : 1;   /* since publish() looked last */
@@ -174,6 +176,8 @@ struct path {
 	uint8_t address_misses; /* bursts for the address in a row */
 	bool plain;             /* descriptions are refused */
 	bool indulgent;         /* PREFER_FAILURE is */
+	bool singly;            /* PORT_SET is, or has no effect */
+	mstime set_asked;       /* the last request with it; -1: never */
 	mstime pcp_again;       /* NAT-PMP is spoken, but PCP preferred: next try */
 	mstime switched;        /* last change of mapper */
 	uint8_t switches;       /* since `switched` began to be young */
@@ -268,7 +272,9 @@ void mapping_hurry(struct mapping *, mstime now);
 /* Lets time pass: the end of a lease, of a refusal. */
 void mapping_age(struct mapping *, mstime now);
 mstime mapping_next(const struct mapping *);
-/* Is its predecessor still to be deleted? */
+/* Its predecessor, which is still to be deleted; NULL: none. */
+struct mapping *mapping_blocker(const struct mapping *);
+/* Is there one, here or with a rival? */
 bool mapping_blocked(const struct mapping *);
 void mapping_suspect(struct mapping *, mstime now, mstime due);
 /* An answer, normalised from both protocols. */
@@ -279,7 +285,8 @@ struct answer {
 	uint16_t external_port;
 	bool has_external;
 	struct netaddr external;
-	uint16_t ignored; /* an option that was asked for and not processed; 0: none */
+	uint16_t set_size, set_first; /* PORT_SET; 0: none */
+	uint16_t ignored;             /* an option that was asked for and not processed; 0: none */
 };
 /* False: a late answer to what was asked before. */
 bool mapping_expects(const struct mapping *, const struct answer *);
@@ -316,11 +323,29 @@ void ask_publish(struct unit *, mstime now);
 
 /* option.c */
 /* The options of a request, into `filters` what they need room for; what was asked is noted. */
-void
-option_fill(struct mapping *, struct pcp_request *, struct pcp_filter filters[PCP_FILTERS_MAX]);
+void option_fill(
+    struct mapping *, mstime now, struct pcp_request *, struct pcp_filter filters[PCP_FILTERS_MAX]);
 /* The option that this success does not echo though its meaning is needed: the gateway has not
  * processed it (RFC 6887 section 7.3). 0: none. */
 uint16_t option_ignored(const struct mapping *, const struct pcp_reply *);
+
+/* portset.c */
+/* Have they an internal port in common? */
+bool portset_overlap(const struct mapping *, const struct mapping *);
+/* The unit, without a lease, comes to its path: it is asked for as a set if that has a chance. */
+void portset_join(struct unit *, mstime now);
+/* It leaves its path. */
+void portset_part(struct unit *);
+/* The unit's first, which stood for all, stands for itself only; the lease, if any, goes on. */
+void portset_split(struct mapping *first, mstime now);
+/* The gateway does not make sets, or not of this size. */
+void portset_refused(struct mapping *, mstime now);
+/* Was the set that was asked for granted? True for single ports. */
+bool portset_granted(const struct mapping *, const struct answer *);
+/* An answer to an earlier request, with PORT_SET, of what is asked for singly now. */
+bool portset_stale(const struct mapping *, mstime now, const struct answer *);
+/* What the first has, all of them show. */
+void portset_show(struct unit *);
 
 /* portcontrol.c */
 /* Encodes and sends one request; counts it. Returns 0 or -errno of the send. */
@@ -429,13 +454,15 @@ void mapping_status(const struct mapping *, mstime now, struct mapping_status *)
 /* Leases of an earlier run that no forward on this path takes over become ghosts. */
 void leftover_release(struct path *, mstime now);
 /* The mapping asks for this one itself. */
-void leftover_forget(struct path *, const struct mapping *);
+void leftover_forget(struct path *, mstime now, const struct mapping *);
 /* Which box is there is known now: those of another one are none of its business. */
 void leftover_recheck(struct path *);
 
 /* memory.c */
 void memory_apply(struct engine *, struct path *, mstime now);
 uint16_t memory_port(const struct engine *, const struct mapping *);
+/* Was one of `count` ports from the first's on mapped singly here, and may that live? */
+bool memory_single(const struct engine *, const struct mapping *first, unsigned count, mstime now);
 /* When a remembered lease of another address of ours ends that has the port wished for; 0: none. */
 mstime memory_blocker(const struct engine *, const struct mapping *);
 /* Was this lease made on this path, by the box that is there now? */

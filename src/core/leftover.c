@@ -20,7 +20,7 @@ stands_for(const struct mapping *m, const struct memory_mapping *s)
 	const struct netaddr *internal = mapping_internal(m);
 
 	return m->protocol == s->protocol && m->internal_port == s->internal_port &&
-	    (internal != NULL) == s->has_internal &&
+	    m->count == s->count && (internal != NULL) == s->has_internal &&
 	    (internal == NULL || netaddr_equal(internal, &s->internal));
 }
 
@@ -42,6 +42,18 @@ is_ours(const struct path *p, const struct memory_mapping *s, mstime now)
 	    memory_is_of(s, p);
 }
 
+/* It must go before what is wanted now can be asked for. */
+static bool
+in_the_way(const struct mapping *left)
+{
+	const struct mapping *m;
+
+	TAILQ_FOREACH(m, &left->path->mappings, of_path)
+	if (m->unit != NULL && portset_overlap(m, left))
+		return true;
+	return false;
+}
+
 static void
 make_ghost(struct path *p, const struct memory_mapping *s, mstime now)
 {
@@ -51,6 +63,7 @@ make_ghost(struct path *p, const struct memory_mapping *s, mstime now)
 				  .protocol = s->protocol,
 				  .internal_port = s->internal_port,
 				  .external_port = s->external_port,
+				  .count = s->count,
 				  .external = netaddr_any4,
 				  .expires = s->expires },
 		.has_internal = s->has_internal,
@@ -64,7 +77,7 @@ make_ghost(struct path *p, const struct memory_mapping *s, mstime now)
 		.internal_port = s->internal_port };
 
 	e->io->nonce(e->ctx, &key, left.mapping.nonce);
-	(void)ghost_new(&left.mapping, now, now + PATIENCE);
+	(void)ghost_new(&left.mapping, now, in_the_way(&left.mapping) ? now : now + PATIENCE);
 }
 
 void
@@ -92,16 +105,19 @@ is_leftover(const struct mapping *m)
 }
 
 void
-leftover_forget(struct path *p, const struct mapping *wanted)
+leftover_forget(struct path *p, mstime now, const struct mapping *wanted)
 {
 	struct mapping *m, *after;
 
 	for (m = TAILQ_FIRST(&p->mappings); m != NULL; m = after) {
 		after = TAILQ_NEXT(m, of_path);
-		if (is_leftover(m) && m->protocol == wanted->protocol &&
-		    m->internal_port == wanted->internal_port &&
+		if (!is_leftover(m) || !portset_overlap(m, wanted))
+			continue;
+		if (m->internal_port == wanted->internal_port && m->count == wanted->count &&
 		    memcmp(m->nonce, wanted->nonce, sizeof(m->nonce)) == 0)
 			ghost_free(m);
+		else if (m->count > 1 || wanted->count > 1)
+			mapping_enter(m, now, MAPPING_RELEASING, now);
 	}
 }
 

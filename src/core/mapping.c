@@ -179,16 +179,21 @@ mapping_next(const struct mapping *m)
 	return due;
 }
 
+struct mapping *
+mapping_blocker(const struct mapping *m)
+{
+	struct mapping *ghost;
+
+	TAILQ_FOREACH(ghost, &m->path->mappings, of_path)
+	if (ghost->unit == NULL && portset_overlap(ghost, m))
+		return ghost;
+	return NULL;
+}
+
 bool
 mapping_blocked(const struct mapping *m)
 {
-	const struct mapping *ghost;
-
-	TAILQ_FOREACH(ghost, &m->path->mappings, of_path)
-	if (ghost->unit == NULL && ghost->protocol == m->protocol &&
-	    ghost->internal_port == m->internal_port)
-		return true;
-	return rival_leaves(m);
+	return mapping_blocker(m) != NULL || rival_leaves(m);
 }
 
 void
@@ -357,6 +362,8 @@ give_back(struct mapping *m, mstime now, const struct answer *a)
 	m->external_port = a->external_port;
 	m->external = a->has_external ? a->external : netaddr_any4;
 	ghost = ghost_new(m, now, now);
+	if (ghost != NULL)
+		ghost->count = a->set_size > 1 ? a->set_size : 1;
 	m->expires = 0;
 	m->external_port = 0;
 	m->external = netaddr_any4;
@@ -378,6 +385,22 @@ not_as_asked(struct mapping *m, mstime now, const struct answer *a)
 	if (here != NULL && a->ignored == PCP_THIRD_PARTY)
 		here->has_internal = false;
 	refuse(m, now, why, IGNORED_WAIT, false);
+}
+
+/* Without PORT_SET in its answer the gateway has granted the first port (RFC 7753 section 4.1), and
+ * that is kept; a smaller set is given back. Then each port is asked for. */
+static void
+other_set(struct mapping *m, mstime now, const struct answer *a)
+{
+	portset_refused(m, now);
+	if (a->set_size < 2) {
+		grant(m, now, a);
+		return;
+	}
+	give_back(m, now, a);
+	m->copies = true;
+	m->tries = 0;
+	mapping_enter(m, now, MAPPING_REQUESTING, now);
 }
 
 /* Deleting: any answer ends the attempt (Q-062: 2 and 8 mean "not ours" and "gone"), but a late
@@ -433,7 +456,12 @@ mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 	/* A late answer for what is being deleted. */
 	if (a->result == 0 && !mapping_leased(m, now) && mapping_blocked(m))
 		return;
-	if (m->tries == 0 && (!grants(a) || a->ignored != 0)) {
+	if (portset_stale(m, now, a)) {
+		if (m->tries > 0)
+			mapping_enter(m, now, m->state, now + RENEW_GAP);
+		return;
+	}
+	if (m->tries == 0 && (!grants(a) || a->ignored != 0 || !portset_granted(m, a))) {
 		revoked(m, now);
 		return;
 	}
@@ -454,6 +482,8 @@ mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 		refuse(m, now, no_address, NO_ADDRESS_WAIT, true);
 	else if (a->ignored != 0)
 		not_as_asked(m, now, a);
+	else if (!portset_granted(m, a))
+		other_set(m, now, a);
 	else if (!other_port(m, a))
 		grant(m, now, a);
 	else {

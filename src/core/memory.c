@@ -38,15 +38,20 @@ same_box(const struct memory_gateway *s, const struct path *p)
 }
 
 static bool
-same_key(const struct memory_mapping *s, const struct mapping *m)
+same_host(const struct memory_mapping *s, const struct mapping *m)
 {
 	const struct path *p = m->path;
 	const struct netaddr *internal = mapping_internal(m);
 
-	return s->protocol == m->protocol && s->internal_port == m->internal_port &&
-	    s->family == p->family && strcmp(s->gateway, p->gateway->name) == 0 &&
-	    s->has_internal == (internal != NULL) &&
+	return s->protocol == m->protocol && s->family == p->family &&
+	    strcmp(s->gateway, p->gateway->name) == 0 && s->has_internal == (internal != NULL) &&
 	    (internal == NULL || netaddr_equal(internal, &s->internal));
+}
+
+static bool
+same_key(const struct memory_mapping *s, const struct mapping *m)
+{
+	return s->internal_port == m->internal_port && same_host(s, m);
 }
 
 bool
@@ -102,6 +107,20 @@ memory_port(const struct engine *e, const struct mapping *m)
 	return port;
 }
 
+bool
+memory_single(const struct engine *e, const struct mapping *first, unsigned count, mstime now)
+{
+	for (size_t i = 0; i < e->n_seen_mappings; i++) {
+		const struct memory_mapping *s = &e->seen_mappings[i];
+
+		if (s->count == 1 && s->expires > now && same_host(s, first) &&
+		    s->internal_port >= first->internal_port &&
+		    s->internal_port < first->internal_port + count && memory_is_of(s, first->path))
+			return true;
+	}
+	return false;
+}
+
 mstime
 memory_blocker(const struct engine *e, const struct mapping *m)
 {
@@ -153,6 +172,7 @@ fill_mapping(const struct mapping *m, struct memory_mapping *out)
 		.has_internal = internal != NULL,
 		.internal_port = m->internal_port,
 		.external_port = m->external_port,
+		.count = m->count,
 		.expires = m->expires };
 	copy_name(out->gateway, sizeof(out->gateway), p->gateway->name);
 	copy_name(out->interface, sizeof(out->interface), p->interface);
@@ -225,7 +245,10 @@ engine_remember_mapping(struct engine *e, mstime now, const struct memory_mappin
 	if (grown == NULL)
 		return false;
 	e->seen_mappings = grown;
-	grown[e->n_seen_mappings++] = *m;
+	grown[e->n_seen_mappings] = *m;
+	if (m->count == 0)
+		grown[e->n_seen_mappings].count = 1;
+	e->n_seen_mappings++;
 	return true;
 }
 

@@ -19,12 +19,16 @@ filters_of(const struct mapping *m, struct pcp_filter out[PCP_FILTERS_MAX])
 }
 
 void
-option_fill(struct mapping *m, struct pcp_request *r, struct pcp_filter filters[PCP_FILTERS_MAX])
+option_fill(struct mapping *m, mstime now, struct pcp_request *r,
+    struct pcp_filter filters[PCP_FILTERS_MAX])
 {
 	const struct forward *f = m->unit != NULL ? m->unit->forward : NULL;
 	struct path *p = m->path;
 
 	r->internal = mapping_internal(m);
+	r->set_size = m->count;
+	if (m->count > 1)
+		p->set_asked = now;
 	if (f != NULL) {
 		r->prefer_failure = f->require && r->external_port != 0 && !p->indulgent;
 		/* Only one that was written: the forward's name, the default, is for mappers that

@@ -35,7 +35,7 @@ send_pcp_map(struct path *p, mstime now, struct mapping *m, uint32_t lifetime)
 	memcpy(r.nonce, m->nonce, sizeof(r.nonce));
 	if (m->external_port != 0 && !netaddr_is_any(&m->external))
 		r.external = m->external;
-	option_fill(m, &r, filters);
+	option_fill(m, now, &r, filters);
 	n = pcp_encode(&r, bytes, sizeof(bytes));
 	return n > 0 ? send_bytes(p, MAPPER_PCP, bytes, n) : 0;
 }
@@ -48,6 +48,8 @@ portcontrol_send_map(struct path *p, mstime now, struct mapping *m, enum mapper 
 	uint8_t bytes[NATPMP_MAX_REQUEST];
 	size_t n;
 
+	if (mapper != MAPPER_PCP && m->unit != NULL && m->count > 1)
+		portset_split(m, now); /* NAT-PMP knows single ports only */
 	mapping_sent(m, now, mapper);
 	if (lifetime == 0)
 		p->last_delete = now;
@@ -279,7 +281,9 @@ pcp_map(struct path *p, mstime now, const struct pcp_reply *r)
 		.lifetime = r->lifetime,
 		.external_port = r->external_port,
 		.has_external = true,
-		.external = r->external };
+		.external = r->external,
+		.set_size = r->set_size,
+		.set_first = r->set_first };
 	const struct netaddr *internal;
 
 	if (m == NULL || overtaken(p, MAPPER_PCP, r->epoch, m))
@@ -291,7 +295,8 @@ pcp_map(struct path *p, mstime now, const struct pcp_reply *r)
 	    netaddr_equal(&r->external, internal))
 		a.external_port = m->internal_port;
 	/* Refuses what has been asked for again without it meanwhile. */
-	if (r->result != PCP_SUCCESS && r->described && !m->described)
+	if (r->result != PCP_SUCCESS &&
+	    ((r->described && !m->described) || (r->has_set && m->count == 1)))
 		return;
 	a.ignored = option_ignored(m, r);
 	if (p->exchange.mapping == m && p->exchange.mapper == MAPPER_PCP && mapping_expects(m, &a))

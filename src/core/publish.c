@@ -199,6 +199,9 @@ publish(struct engine *e, mstime now)
 	TAILQ_FOREACH(p, &e->paths, next)
 	publish_path(p, now);
 	TAILQ_FOREACH(f, &e->forwards, next)
+	for (unsigned i = 0; i < f->n_units; i++)
+		portset_show(&f->units[i]);
+	TAILQ_FOREACH(f, &e->forwards, next)
 	for (unsigned i = 0; i < f->n_units; i++) {
 		ask_publish(&f->units[i], now);
 		if (unit_is_up(&f->units[i], now))

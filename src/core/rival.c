@@ -24,7 +24,9 @@ is_twin(const struct path *p, const struct path *q)
 static bool
 meets_outside(const struct mapping *m, const struct mapping *n)
 {
-	return m->wish != 0 && (n->unit != NULL ? n->wish : n->external_port) == m->wish;
+	uint16_t port = n->unit != NULL ? n->wish : n->external_port;
+
+	return m->wish != 0 && port < m->wish + m->count && m->wish < port + n->count;
 }
 
 static bool
@@ -32,7 +34,7 @@ meets_inside(const struct mapping *m, const struct mapping *n)
 {
 	const struct netaddr *a = mapping_internal(m), *b = mapping_internal(n);
 
-	return m->internal_port == n->internal_port &&
+	return portset_overlap(m, n) &&
 	    netaddr_equal(a != NULL ? a : &m->path->local, b != NULL ? b : &n->path->local);
 }
 

@@ -280,6 +280,24 @@ check_path(const struct path *p, mstime now)
 	return NULL;
 }
 
+static const char *
+check_set(const struct unit *u)
+{
+	const struct mapping *first = &u->mappings[0];
+
+	if (first->carried || (first->count != 1 && first->count != u->forward->count))
+		return "a set of another size than its unit";
+	for (unsigned i = 1; i < u->forward->count; i++) {
+		const struct mapping *m = &u->mappings[i];
+
+		if (m->carried != (i < first->count) || m->count != 1)
+			return "a mapping is neither its own nor in its set";
+		if (m->carried && (m->path != first->path || m->expires != first->expires))
+			return "a mapping does not show what its set has";
+	}
+	return NULL;
+}
+
 const char *
 engine_check(const struct engine *e, mstime now)
 {
@@ -297,6 +315,9 @@ engine_check(const struct engine *e, mstime now)
 	for (unsigned i = 0; i < f->n_units; i++) {
 		const struct unit *u = &f->units[i];
 
+		broken = check_set(u);
+		if (broken != NULL)
+			return broken;
 		if (u->told_up && !unit_is_up(u, now) && now >= u->held_until)
 			return "told as mapped, but it is not";
 		if (!u->told_up && unit_is_up(u, now) && !e->stopping)

@@ -55,14 +55,14 @@ gateway_json(const struct memory_gateway *g)
 static json_t *
 mapping_json(const struct memory_mapping *m)
 {
-	return json_pack("{ss ss ss ss so so so ss ss so si si so sI}", "forward", m->forward,
+	return json_pack("{ss ss ss ss so so so ss ss so si si si so sI}", "forward", m->forward,
 	    "gateway", m->gateway, "interface", m->interface, "family", family_name(m->family),
 	    "address", address_json(&m->address), "local_address", address_json(&m->local),
 	    "link_address", link_json(m->has_link_address, m->link_address), "mapper",
 	    mapper_name(m->mapper), "protocol", protocol_name(m->protocol), "internal_address",
 	    m->has_internal ? address_json(&m->internal) : json_null(), "internal_port",
-	    (int)m->internal_port, "external_port", (int)m->external_port, "external_address",
-	    address_json(&m->external), "expires", (json_int_t)m->expires);
+	    (int)m->internal_port, "external_port", (int)m->external_port, "ports", (int)m->count,
+	    "external_address", address_json(&m->external), "expires", (json_int_t)m->expires);
 }
 
 struct lists {
@@ -216,7 +216,7 @@ static bool
 parse_mapping(const json_t *o, mstime now, bool same_boot, struct memory_mapping *m)
 {
 	const char *protocol = json_string_value(json_object_get(o, "protocol"));
-	json_int_t internal, external, expires;
+	json_int_t internal, external, ports, expires;
 
 	*m = (struct memory_mapping){ .protocol = PROTOCOL_TCP };
 	if (!get_name(o, "forward", m->forward, sizeof(m->forward)) ||
@@ -232,6 +232,7 @@ parse_mapping(const json_t *o, mstime now, bool same_boot, struct memory_mapping
 	m->protocol = strcmp(protocol, "udp") == 0 ? PROTOCOL_UDP : PROTOCOL_TCP;
 	m->internal_port = (uint16_t)internal;
 	m->external_port = (uint16_t)external;
+	m->count = get_number(o, "ports", 1, 65535, &ports) ? (uint16_t)ports : 1;
 	m->has_internal = get_address(o, "internal_address", &m->internal);
 	m->has_link_address = get_link(o, m->link_address);
 	if (!get_address(o, "external_address", &m->external))

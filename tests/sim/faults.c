@@ -80,6 +80,7 @@ swap_box(struct sim *s, unsigned box)
 	b->boot = s->now;
 	b->ports = (enum gw_ports)rng_below(&s->faults, 4);
 	b->strict = rng_chance(&s->faults, 500);
+	b->sets = (enum gw_sets)((b->sets + 2) % 5);
 	b->external = new_external(s, box);
 	if (b->speaks != SPEAKS_BOTH && rng_chance(&s->faults, 300))
 		b->speaks = SPEAKS_BOTH; /* the other way the old leases are in the way */

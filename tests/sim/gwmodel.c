@@ -180,12 +180,14 @@ belongs(const struct gw_entry *e, const struct gw_entry *to)
 	    (e == to || (to->set && e->set == to->set && e->first == to->first));
 }
 
-static void delete (struct gw_box *b, struct gw_entry *e, struct gw_outcome *out)
+/* P-108: without PORT_SET one port of a set goes, and the others stay. */
+static void
+take_out(struct gw_box *b, const struct gw_request *q, struct gw_entry *e, struct gw_outcome *out)
 {
 	const struct gw_entry gone = *e;
 
 	e->used = false;
-	for (unsigned i = 0; i < GW_ENTRIES; i++)
+	for (unsigned i = 0; i < GW_ENTRIES && q->set; i++)
 		if (b->entries[i].used && belongs(&b->entries[i], &gone))
 			b->entries[i].used = false;
 	out->deleted = true;
@@ -234,7 +236,7 @@ map(struct gw_box *b, mstime now, uint32_t client, const struct gw_request *q,
 	if (q->lifetime == 0) {
 		/* NAT-PMP says success and leaves what it did not make */
 		if (e && (pcp || !e->pcp || !b->strict))
-			delete (b, e, out);
+			take_out(b, q, e, out);
 		return DONE;
 	}
 	out->lifetime = clamp_life(b, q->lifetime);

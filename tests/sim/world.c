@@ -326,6 +326,8 @@ make_box(struct sim *s, unsigned i)
 		    (enum gw_stranger)PICK(r, STRANGER_MUTE, STRANGER_V2_24, STRANGER_FRAGMENT);
 	b->ports = (enum gw_ports)rng_below(r, 4);
 	b->options = (enum gw_options)PICK(r, OPTIONS_IGNORED, OPTIONS_IGNORED, OPTIONS_REFUSED);
+	/* not from the stream, so that worlds without ranges stay as they were */
+	b->sets = (enum gw_sets)((s->seed / 3 + i) % 5);
 	b->announces = (enum gw_announce)rng_below(r, 4);
 	b->strict = rng_chance(r, 600);
 	b->error_life_zero = rng_chance(r, 500);

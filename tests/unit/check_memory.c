@@ -66,10 +66,11 @@ document(const char *mapping)
 	return text;
 }
 
-#define PORTS(expires)                                                \
-	"   \"protocol\": \"tcp\",\n   \"internal_address\": null,\n" \
-	"   \"internal_port\": 8080,\n   \"external_port\": 80,\n"    \
+#define MAPPED(ports, expires)                                           \
+	"   \"protocol\": \"tcp\",\n   \"internal_address\": null,\n"    \
+	"   \"internal_port\": 8080,\n   \"external_port\": 80,\n" ports \
 	"   \"external_address\": \"203.0.113.7\",\n   \"expires\": " expires
+#define PORTS(expires) MAPPED("   \"ports\": 1,\n", expires)
 
 /* What an engine remembers of `text`, to be freed. */
 static char *
@@ -98,6 +99,16 @@ is_kept(const char *mapping, const char *wanted)
 START_TEST(as_it_is)
 {
 	is_kept(PORTS("6000000"), PORTS("6000000"));
+}
+END_TEST
+
+/* A set is one; what says nothing of its size, or nonsense, was a single port. */
+START_TEST(number_of_ports)
+{
+	is_kept(MAPPED("   \"ports\": 10,\n", "6000000"), MAPPED("   \"ports\": 10,\n", "6000000"));
+	is_kept(MAPPED("", "6000000"), PORTS("6000000"));
+	is_kept(MAPPED("   \"ports\": 0,\n", "6000000"), PORTS("6000000"));
+	is_kept(MAPPED("   \"ports\": 65536,\n", "6000000"), PORTS("6000000"));
 }
 END_TEST
 
@@ -210,6 +221,7 @@ main(void)
 	int failed;
 
 	tcase_add_test(tc, as_it_is);
+	tcase_add_test(tc, number_of_ports);
 	tcase_add_test(tc, expiry_is_clamped);
 	tcase_add_test(tc, what_is_over);
 	tcase_add_test(tc, another_boot);
