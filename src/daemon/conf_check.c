@@ -478,10 +478,31 @@ check_total(struct reader *r)
 	}
 }
 
+/* UPnP can be written, but is not there yet. Alone it leaves nothing to ask a gateway by; beside
+ * others it is left out, which is said once. True: `said`, now or before. */
+static bool
+check_upnp(struct reader *r, const struct section *s, bool said)
+{
+	bool has = false;
+
+	for (unsigned i = 0; i < s->n_mappers; i++)
+		has |= s->mappers[i] == MAPPER_UPNP;
+	if (!has)
+		return said;
+	if (s->n_mappers == 1)
+		complain(r, s, OPTION_MAPPERS,
+		    "mappers is {upnp}, which this version does not speak yet: add pcp or nat-pmp");
+	else if (!said)
+		note_warning(r, s->file, line_of(s, OPTION_MAPPERS),
+		    "mappers has upnp, which this version does not speak yet: it is left out");
+	return said || s->n_mappers > 1;
+}
+
 void
 conf_check(struct reader *r)
 {
 	const struct section **gateways, **forwards;
+	bool said;
 	size_t i;
 
 	if (!place_default_gateway(r))
@@ -491,8 +512,11 @@ conf_check(struct reader *r)
 	if (gateways != NULL && forwards != NULL) {
 		check_duplicates(r, gateways, r->n_gateways, "gateway");
 		check_duplicates(r, forwards, r->n_forwards, "forward");
-		for (i = 0; i < r->n_gateways; i++)
+		said = check_upnp(r, &r->global, false);
+		for (i = 0; i < r->n_gateways; i++) {
 			check_gateway(r, &r->gateways[i]);
+			said = check_upnp(r, &r->gateways[i], said);
+		}
 		for (i = 0; i < r->n_forwards; i++) {
 			find_gateway(r, &r->forwards[i], gateways);
 			check_forward(r, &r->forwards[i]);

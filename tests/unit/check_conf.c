@@ -182,7 +182,7 @@ check_good_globals(const struct conf *conf)
 	ck_assert_uint_eq(conf->gateways[0].lifetime, 100);
 	ck_assert_uint_eq(conf->gateways[0].probe_interval, 0);
 	ck_assert_uint_eq(conf->gateways[0].n_mappers, 2);
-	ck_assert(conf->gateways[0].mappers[0] == MAPPER_UPNP);
+	ck_assert(conf->gateways[0].mappers[0] == MAPPER_NATPMP);
 	ck_assert_ptr_nonnull(g);
 	ck_assert(g->has_address && netaddr_equal(&g->address, &wanted));
 	ck_assert(g->has_source && netaddr_equal(&g->source, &source));
@@ -309,6 +309,30 @@ START_TEST(a_hook_that_cannot_run_is_a_warning)
 }
 END_TEST
 
+/* Said once, where it is written first; not for the default, which has it, too. */
+START_TEST(upnp_is_not_there_yet)
+{
+	struct conf_problems p;
+	struct conf *conf = read_main(&p,
+	    "gateway a { mappers = {pcp, nat-pmp} }\n"
+	    "gateway b { }\n"
+	    "gateway c {\n mappers = {pcp, upnp} }\n"
+	    "gateway d { mappers = {upnp, pcp} }\n");
+
+	ck_assert_ptr_nonnull(conf);
+	ck_assert_uint_eq(p.n, 1);
+	ck_assert(p.list[0].warning && p.list[0].line == 4);
+	conf_free(conf);
+	conf_problems_clear(&p);
+	/* Nothing else: the file is rejected, each place named. */
+	ck_assert_ptr_null(read_main(&p, "mappers = {upnp}\ngateway a { mappers = {upnp} }\n"));
+	ck_assert_uint_eq(p.n, 2);
+	ck_assert(!p.list[0].warning && p.list[0].line == 1);
+	ck_assert(!p.list[1].warning && p.list[1].line == 2);
+	conf_problems_clear(&p);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -329,6 +353,7 @@ main(void)
 	tcase_add_test(made, a_later_file_and_a_later_line_win);
 	tcase_add_test(made, the_environment_is_expanded_outside_single_quotes);
 	tcase_add_test(made, a_hook_that_cannot_run_is_a_warning);
+	tcase_add_test(made, upnp_is_not_there_yet);
 	suite_add_tcase(suite, made);
 	suite_add_tcase(suite, shipped);
 	runner = srunner_create(suite);
