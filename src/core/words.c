@@ -86,7 +86,8 @@ pcp_text(uint16_t result)
 		return "the gateway does not allow it (NOT_AUTHORIZED): permit this host to open "
 		       "ports in the router's settings";
 	case PCP_MALFORMED_REQUEST:
-		return "the gateway calls the request malformed (MALFORMED_REQUEST)";
+		return "the gateway calls the request malformed (MALFORMED_REQUEST): try "
+		       "mappers = {nat-pmp}";
 	case PCP_UNSUPP_OPCODE:
 		return "the gateway's PCP cannot map ports (UNSUPP_OPCODE): switch on port "
 		       "mapping in the router";
@@ -95,24 +96,30 @@ pcp_text(uint16_t result)
 		       "(UNSUPP_OPTION): remove internal-address, remote or "
 		       "external-policy = require";
 	case PCP_MALFORMED_OPTION:
-		return "the gateway calls an option malformed (MALFORMED_OPTION)";
+		return "the gateway calls an option malformed (MALFORMED_OPTION): remove "
+		       "internal-address, remote or external-policy = require";
 	case PCP_NETWORK_FAILURE:
 		return "the gateway has no external address yet (NETWORK_FAILURE): check the "
 		       "router's Internet connection";
 	case PCP_NO_RESOURCES:
-		return "the gateway has no room for it, or no public address (NO_RESOURCES)";
+		return "the gateway has no public address, or no room (NO_RESOURCES): check the "
+		       "router's Internet connection, behind another NAT it cannot map; or remove "
+		       "mappings there that nobody needs";
 	case PCP_UNSUPP_PROTOCOL:
-		return "the gateway does not map this protocol (UNSUPP_PROTOCOL)";
+		return "the gateway does not map this protocol (UNSUPP_PROTOCOL): forward the port "
+		       "by hand in the router";
 	case PCP_USER_EX_QUOTA:
-		return "this line's quota of ports is used up (USER_EX_QUOTA)";
+		return "this line's quota of ports is used up (USER_EX_QUOTA): ask for fewer, or "
+		       "raise the limit in the router";
 	case PCP_CANNOT_PROVIDE_EXTERNAL:
 		return "the wanted external port is not to be had (CANNOT_PROVIDE_EXTERNAL): "
 		       "choose another external-port, or external-policy = prefer";
 	case PCP_ADDRESS_MISMATCH:
 		return "there is another NAT between this host and the gateway "
-		       "(ADDRESS_MISMATCH)";
+		       "(ADDRESS_MISMATCH): ask the nearer one, with a section of its own";
 	case PCP_EXCESSIVE_REMOTE_PEERS:
-		return "the gateway takes fewer remote prefixes (EXCESSIVE_REMOTE_PEERS)";
+		return "the gateway takes fewer remote prefixes (EXCESSIVE_REMOTE_PEERS): shorten "
+		       "the list in remote";
 	default:
 		return NULL;
 	}
@@ -129,9 +136,11 @@ natpmp_text(uint16_t result)
 		return "the gateway has no usable external address (network failure): check the "
 		       "router's Internet connection; behind another NAT it cannot map";
 	case NATPMP_OUT_OF_RESOURCES:
-		return "the gateway has no room for another mapping (out of resources)";
+		return "the gateway has no room for another mapping (out of resources): remove "
+		       "mappings that nobody needs in the router";
 	case NATPMP_UNSUPPORTED_OPCODE:
-		return "the gateway's NAT-PMP cannot map this protocol (unsupported opcode)";
+		return "the gateway's NAT-PMP cannot map this protocol (unsupported opcode): "
+		       "forward the port by hand in the router";
 	default:
 		return NULL;
 	}
@@ -177,7 +186,8 @@ problem_text(const struct problem *p, char *room, size_t n)
 		return "the gateway has nothing on port 5351 (ICMP port unreachable): switch on "
 		       "PCP or NAT-PMP in the router";
 	case TROUBLE_HOST:
-		return "the gateway cannot be reached (ICMP or ARP says so)";
+		return "the gateway cannot be reached (ICMP or ARP says so): look whether it is "
+		       "on, and connected";
 	case TROUBLE_FIREWALL:
 		return "this host's own firewall blocks packets to the gateway's UDP port 5351: "
 		       "allow them";
@@ -185,24 +195,25 @@ problem_text(const struct problem *p, char *room, size_t n)
 		return "the gateway has no external address: check the router's Internet "
 		       "connection";
 	case TROUBLE_ZERO_LIFETIME:
-		return "the gateway grants a lifetime of 0 s";
+		return "the gateway grants a lifetime of 0 s: try another of the mappers";
 	case TROUBLE_ZERO_PORT:
-		return "the gateway grants external port 0";
+		return "the gateway grants external port 0: try another of the mappers";
 	case TROUBLE_GARBLED:
 		return "the gateway's answers name other ports than were asked for: its NAT-PMP "
 		       "is broken, use another mapper";
 	case TROUBLE_OTHER_PORT:
 		return "the gateway grants only another external port, and external-policy is "
-		       "require";
+		       "require: somebody else has it, or the router keeps it for itself";
 	case TROUBLE_UNSUPPORTED:
-		return "the gateway speaks none of the mappers allowed";
+		return "the gateway speaks none of the mappers allowed: allow others, or switch on "
+		       "PCP or NAT-PMP in the router";
 	case TROUBLE_NEEDS_PCP:
 		return "the gateway speaks NAT-PMP only, which knows neither remote nor "
 		       "internal-address: switch on PCP in the router, or leave them out";
 	case TROUBLE_IGNORED:
 		return ignored_text(p->result);
 	case TROUBLE_DUPLICATE:
-		return "another forward has this port on the same gateway";
+		return "another forward has this port on the same gateway: choose another";
 	}
 	return NULL;
 }

@@ -36,6 +36,9 @@ const char *
 direct_text(const struct problem *p, char *room, size_t n)
 {
 	switch (p->trouble) {
+	case TROUBLE_SILENT: /* it was asked once: whether it ever answered is not known */
+		return "the gateway does not answer: look whether the address is right, and switch "
+		       "on PCP or NAT-PMP in the router";
 	case TROUBLE_HOST:
 		return "the gateway cannot be reached: look whether it is on, and whether the "
 		       "address is right";

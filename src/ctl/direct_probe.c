@@ -3,6 +3,8 @@
 
 #include "ctl/direct.h"
 #include "os/loop.h"
+#include "proto/natpmp.h"
+#include "proto/pcp.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -227,8 +229,20 @@ advise_mapped(const struct probe *p)
 		break;
 	}
 	if (json_array_size(p->notes) > 0)
-		return "Ports can be mapped; start the programs that nobody reaches, see above.";
+		return "Ports can be mapped, but nobody listens on those above: start the "
+		       "programs.";
 	return "All is well: ports can be mapped.";
+}
+
+/* The router says itself that it has no address of its own, in one protocol or the other. */
+static bool
+lacks_address(const struct checkup *c)
+{
+	const struct problem *p = &c->trial.problem;
+
+	return p->trouble == TROUBLE_REFUSED &&
+	    ((p->mapper == MAPPER_NATPMP && p->result == NATPMP_NETWORK_FAILURE) ||
+		(p->mapper == MAPPER_PCP && p->result == PCP_NETWORK_FAILURE));
 }
 
 /* One line, the most helpful one. */
@@ -240,6 +254,11 @@ advise(const struct probe *p, char *room, size_t n)
 
 	if (find_trouble(p, TROUBLE_NONE) != NULL)
 		return advise_mapped(p);
+	for (unsigned i = 0; i < p->direct.n_mappers; i++)
+		if (lacks_address(&p->checkups[i]))
+			return "Not mapped: the router has no public address. Check its Internet "
+			       "connection; behind another router, make that one a bridge; behind "
+			       "the provider's NAT, ask for a public address or use IPv6.";
 	for (size_t i = 0; i < sizeof(worst) / sizeof(worst[0]); i++) {
 		const struct checkup *c = find_trouble(p, worst[i]);
 		char words[200];

@@ -164,25 +164,26 @@ text_option(struct ctl *ctl, int option)
 	}
 }
 
+static const struct option longs[] = { { "control", required_argument, NULL, 'c' },
+	{ "json", no_argument, NULL, OPT_JSON }, { "watch", no_argument, NULL, OPT_WATCH },
+	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "protocol", required_argument, NULL, OPT_PROTOCOL },
+	{ "family", required_argument, NULL, OPT_FAMILY },
+	{ "internal-port", required_argument, NULL, OPT_INTERNAL_PORT },
+	{ "external-port", required_argument, NULL, OPT_EXTERNAL_PORT },
+	{ "external-policy", required_argument, NULL, OPT_EXTERNAL_POLICY },
+	{ "gateway", required_argument, NULL, OPT_GATEWAY },
+	{ "lifetime", required_argument, NULL, OPT_LIFETIME },
+	{ "description", required_argument, NULL, OPT_DESCRIPTION },
+	{ "interface", required_argument, NULL, OPT_INTERFACE },
+	{ "mappers", required_argument, NULL, OPT_MAPPERS },
+	{ "version", no_argument, NULL, OPT_VERSION }, { "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 } };
+
 /* Returns -1 to go on, or the exit status. */
 static int
 take_options(struct ctl *ctl, int argc, char **argv, unsigned *given)
 {
-	static const struct option longs[] = { { "control", required_argument, NULL, 'c' },
-		{ "json", no_argument, NULL, OPT_JSON }, { "watch", no_argument, NULL, OPT_WATCH },
-		{ "timeout", required_argument, NULL, OPT_TIMEOUT },
-		{ "protocol", required_argument, NULL, OPT_PROTOCOL },
-		{ "family", required_argument, NULL, OPT_FAMILY },
-		{ "internal-port", required_argument, NULL, OPT_INTERNAL_PORT },
-		{ "external-port", required_argument, NULL, OPT_EXTERNAL_PORT },
-		{ "external-policy", required_argument, NULL, OPT_EXTERNAL_POLICY },
-		{ "gateway", required_argument, NULL, OPT_GATEWAY },
-		{ "lifetime", required_argument, NULL, OPT_LIFETIME },
-		{ "description", required_argument, NULL, OPT_DESCRIPTION },
-		{ "interface", required_argument, NULL, OPT_INTERFACE },
-		{ "mappers", required_argument, NULL, OPT_MAPPERS },
-		{ "version", no_argument, NULL, OPT_VERSION }, { "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 } };
 	int option;
 
 	while ((option = getopt_long(argc, argv, "c:h", longs, NULL)) != -1) {
@@ -221,12 +222,23 @@ find_command(const char *name)
 	return NULL;
 }
 
+/* The first of these options, by name. */
+static const char *
+name_of_option(unsigned options)
+{
+	for (const struct option *o = longs; o->name != NULL; o++)
+		if (o->val >= OPT_JSON && (options & BIT(o->val)) != 0)
+			return o->name;
+	return "?";
+}
+
 /* Does what was given make sense for it? */
 static bool
 fits(const struct command *c, const struct ctl *ctl, unsigned given)
 {
 	if ((given & ~c->options) != 0)
-		ctl_complain("%s has no such option; portleasectl --help lists them", c->name);
+		ctl_complain("%s has no option --%s; portleasectl --help lists what it has",
+		    c->name, name_of_option(given & ~c->options));
 	else if (ctl->n_names < c->min)
 		ctl_complain("%s needs %s", c->name,
 		    (c->options & BIT(OPT_MAPPERS)) != 0 ? "a port" : "the name of a forward");

@@ -512,12 +512,12 @@ serve(struct daemon *d, struct conf *conf)
 	apply_config(d, conf);
 	if (!open_control(d))
 		return DAEMON_EXIT_FAILED;
+	say_hello(d);
 	error = network_start(d->network);
 	if (error < 0) {
 		log_error("no route information from the kernel: %s", strerror(-error));
 		return DAEMON_EXIT_FAILED;
 	}
-	say_hello(d);
 	service_starting(d->service, conf->ready_timeout);
 	loop_timer_set(
 	    d->ready_timer, loop_now(d->loop) + (mstime)conf->ready_timeout * MSTIME_SECOND);

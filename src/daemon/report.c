@@ -11,20 +11,21 @@
 
 #define ENDPOINT_LEN (NETADDR_STRLEN + 16)
 
-/* ADDRESS:PORT, [v6]:PORT, a range as ADDRESS:FIRST-LAST. */
+/* ADDRESS:PORT, [v6]:PORT, a range as ADDRESS:FIRST-LAST; "port PORT" while the address is not
+ * known. */
 static const char *
 endpoint(const struct netaddr *a, bool known, uint16_t port, uint16_t ports, char out[ENDPOINT_LEN])
 {
 	char address[NETADDR_STRLEN], range[12] = "";
 
-	if (!known)
-		snprintf(address, sizeof(address), "?");
-	else
-		netaddr_print(a, address);
 	if (ports > 1)
 		snprintf(range, sizeof(range), "-%u", (unsigned)(port + ports - 1));
-	snprintf(out, ENDPOINT_LEN, known && !netaddr_is4(a) ? "[%s]:%u%s" : "%s:%u%s", address,
-	    (unsigned)port, range);
+	if (!known)
+		snprintf(
+		    out, ENDPOINT_LEN, "port%s %u%s", ports > 1 ? "s" : "", (unsigned)port, range);
+	else
+		snprintf(out, ENDPOINT_LEN, netaddr_is4(a) ? "%s:%u%s" : "[%s]:%u%s",
+		    netaddr_print(a, address), (unsigned)port, range);
 	return out;
 }
 

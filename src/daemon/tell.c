@@ -21,6 +21,8 @@
 
 #define HOOK_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define UNITS_MAX (2 * FAMILIES)
+/* A program that goes on failing is tried for ever, but not told of for ever. */
+#define FAILURES_TOLD 5
 
 /* A program and its arguments; forwards share the global one. */
 struct program {
@@ -34,9 +36,10 @@ struct teller {
 	struct program *program; /* NULL: none */
 	struct hook *hook;       /* NULL: none runs */
 	bool configured;
-	bool gone;     /* to be forgotten as soon as its hook knows */
-	bool file_due; /* the env file may be wrong */
-	bool has_file; /* with the text of this hash: */
+	bool gone;        /* to be forgotten as soon as its hook knows */
+	bool file_due;    /* the env file may be wrong */
+	uint8_t failures; /* of the hook, in a row */
+	bool has_file;    /* with the text of this hash: */
 	uint32_t file_hash;
 	char name[];
 };
@@ -187,7 +190,8 @@ report_end(const struct tell *t, const struct teller *f, const struct hook_end *
 {
 	mstime now = loop_now(t->loop), retry = notices_retry(t->notices, f->name);
 	const char *program = f->program != NULL ? f->program->argv[0] : "hook";
-	char what[64], when[48];
+	char what[64], when[80];
+	void (*log)(const char *, ...) = f->failures > FAILURES_TOLD ? log_debug : log_warning;
 
 	if (end->timed_out)
 		snprintf(what, sizeof(what), "took longer than %" PRId64 " s and was ended",
@@ -196,12 +200,14 @@ report_end(const struct tell *t, const struct teller *f, const struct hook_end *
 		snprintf(what, sizeof(what), "was ended by signal %d", end->signal);
 	else
 		snprintf(what, sizeof(what), "failed with exit status %d", end->status);
-	if (retry == MSTIME_NEVER)
+	if (f->failures == FAILURES_TOLD)
+		snprintf(when, sizeof(when), "trying on; until it works, only level debug tells");
+	else if (retry == MSTIME_NEVER)
 		snprintf(when, sizeof(when), "it is told the next change");
 	else
 		snprintf(when, sizeof(when), "trying again in %" PRId64 " s",
 		    (retry - now + MSTIME_SECOND - 1) / MSTIME_SECOND);
-	log_warning("%s: %s %s; %s", f->name, program, what, when);
+	log("%s: %s %s; %s", f->name, program, what, when);
 }
 
 static void
@@ -214,8 +220,15 @@ hook_done(void *ctx, const struct hook_end *end)
 	f->hook = NULL;
 	metrics_hook(t->metrics, end->ok);
 	notices_done(t->notices, loop_now(t->loop), f->name, end->ok);
-	if (!end->ok)
-		report_end(t, f, end);
+	if (end->ok) {
+		if (f->failures > 0 && f->program != NULL)
+			log_info("%s: %s works again", f->name, f->program->argv[0]);
+		f->failures = 0;
+		return;
+	}
+	if (f->failures <= FAILURES_TOLD)
+		f->failures++;
+	report_end(t, f, end);
 }
 
 static bool
@@ -233,6 +246,8 @@ start_hook(const struct tell *t, struct teller *f, char **variables)
 	memcpy(env + 1, variables, n * sizeof(*env));
 	f->hook = hook_start(t->loop, f->name, f->program->argv, env, t->timeout, hook_done, f);
 	free(env);
+	if (f->hook != NULL && f->failures >= FAILURES_TOLD)
+		hook_quiet(f->hook);
 	return f->hook != NULL;
 }
 
@@ -449,6 +464,7 @@ adopt(struct tell *t, const struct conf *conf, const struct conf_forward *c)
 		return false;
 	f->configured = true;
 	f->gone = false;
+	f->failures = 0;
 	f->file_due = t->files_due = true;
 	return program_set(
 		   &f->program, t->global, c->on_change != NULL ? c->on_change : conf->on_change) &&

@@ -35,6 +35,7 @@ struct hook {
 	struct loop_timer *timer;
 	enum { RUNNING, TERMINATED, KILLED } state;
 	bool ended; /* the program itself has; its group may not have */
+	bool quiet;
 	void (*done)(void *, const struct hook_end *);
 	void *ctx;
 	unsigned lines;
@@ -47,15 +48,17 @@ struct hook {
 static void
 log_line(struct hook *h)
 {
+	void (*log)(const char *, ...) = h->quiet ? log_debug : log_info;
+
 	h->line[h->length < LINE_MAX_LEN ? h->length : LINE_MAX_LEN] = '\0';
 	h->length = 0;
 	if (h->lines > LINES_MAX)
 		return;
 	if (h->lines++ == LINES_MAX)
-		log_info("%s: hook: says more than %d lines; the rest is not logged", h->name,
+		log("%s: hook: says more than %d lines; the rest is not logged", h->name,
 		    LINES_MAX);
 	else
-		log_info("%s: hook: %s", h->name, h->line);
+		log("%s: hook: %s", h->name, h->line);
 }
 
 static void
@@ -290,6 +293,12 @@ hook_start(struct loop *loop, const char *name, char *const argv[], char *const 
 	hook_free(h);
 	errno = error;
 	return NULL;
+}
+
+void
+hook_quiet(struct hook *h)
+{
+	h->quiet = true;
 }
 
 void

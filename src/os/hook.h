@@ -31,6 +31,8 @@ struct hook_end {
  */
 struct hook *hook_start(struct loop *, const char *name, char *const argv[], char *const env[],
     mstime timeout, void (*done)(void *ctx, const struct hook_end *), void *ctx);
+/* What it prints from now on goes to the log at level debug. */
+void hook_quiet(struct hook *);
 /* Kills what still runs of it, without waiting. NULL is allowed. */
 void hook_free(struct hook *);
 

@@ -59,7 +59,7 @@ def taken(home, commands):
             words = [command, option] + ["1"] * has_value + TOO_MUCH
             status, _, errors = home.ctl("-c", NOBODY_THERE, *words, environment=QUICK)
             check(status in (2, 3), "%s: status %d: %s" % (" ".join(words), status, errors))
-            if "no such option" not in errors:
+            if " has no option " not in errors:
                 result[command].add(option)
     return result
 

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: ISC
 """What people read: the log, portleased -n, tables and lines."""
 
+import glob
 import os
 import re
 import subprocess
 
 from harness import ENVIRONMENT, PATIENCE, check, same, until
 
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
 
 
@@ -41,6 +43,38 @@ def test_check_config_without_forwards(home):
     same((status, out), (0, "FILE: 0 forwards (1 more not enabled), 0 mappings, 0 gateways: ok\n"),
          "none that is enabled")
     check(err.startswith("FILE: warning: no forward is enabled: "), err)
+
+
+def test_what_is_shipped_is_accepted(home):
+    """Examples, the installed file, and those of the README and the manual."""
+    texts = {}
+    for name in glob.glob(os.path.join(TOP, "etc", "examples", "*.conf")) \
+            + [os.path.join(TOP, "etc", "portleased.conf")]:
+        with open(name) as f:
+            texts[name] = f.read()
+    check(len(texts) >= 4, "files: %s" % list(texts))
+    # Every option in the installed file stands there in a comment.
+    shipped = texts[os.path.join(TOP, "etc", "portleased.conf")]
+    texts["all options"] = re.sub(r"(?m)^#(?=    [a-z-]+ = |\}|[a-z-]+ = |(?:gateway|forward) )", "",
+                                  shipped)
+    same(len(re.findall(r"(?m)^ *[a-z-]+ = ", texts["all options"])), 36, "options in comments")
+    with open(os.path.join(TOP, "README.md")) as f:
+        texts["README"] = re.search(r"one section per forward:\n\n((?:    .*\n)+)", f.read())[1]
+    with open(os.path.join(TOP, "doc", "portleased.conf.5")) as f:
+        manual = f.read()
+    examples = manual[manual.index(".Sh EXAMPLES"):]
+    for i, block in enumerate(re.findall(r"(?s)\.Bd -literal[^\n]*\n(.*?)\.Ed", examples)):
+        texts["example %d of the manual" % i] = block
+    check(len(texts) >= 10, "texts: %s" % list(texts))
+    for name, text in texts.items():
+        status, out, err = check_config(home, text)
+        same(status, 0, "%s: %s%s" % (name, out, err))
+        odd = [line for line in err.splitlines() if "cannot be executed now" not in line
+               and "no forward" not in line]
+        same(odd, [], name)
+        for hook in re.findall(r'"/usr/share/portleased/hooks/([^"]*)"', text):
+            check(os.access(os.path.join(TOP, "etc", "hooks", hook), os.X_OK),
+                  "%s: there is no hook %s" % (name, hook))
 
 
 def test_log_lines_have_times(home):
@@ -160,3 +194,64 @@ def test_wait_prints_tcp_before_udp(home):
     rows = home.rows("both")
     same([row["protocol"] for row in rows], ["tcp", "udp"], "order of the rows")
     same(out, "".join("203.0.113.7:%d\n" % row["external_port"] for row in rows), "the lines")
+
+
+def test_log_of_a_hook_that_goes_on_failing(home):
+    """It is tried for ever, but its failures do not fill the log; that it works again is told."""
+    script, runs = home.path("hook"), home.path("runs")
+    with open(script, "w") as f:
+        f.write("#!/bin/sh\necho run >>%s\n[ ! -e %s ] || { echo no server; exit 7; }\n"
+                % (runs, home.path("bad")))
+    os.chmod(script, 0o755)
+    open(home.path("bad"), "w").close()
+    home.up("web internal-port=8080 on-change={\"%s\"}" % script)
+
+    def new_address(address, n):
+        home.tell("set", "external", address)
+        until(lambda: home.ctl("renew")[1].startswith("Renewing"), "leave to renew")
+        until(lambda: home.log("runs").count("run") >= n, "run %d of the hook" % n)
+
+    told = until(lambda: re.search(r"web: \S+ failed with exit status 7; trying on; .*debug.*\n",
+                                   home.log()), "the last failure that is told", 40)
+    same(home.log().count("no server"), 5, "output so far")
+    new_address("198.51.100.9", 6)
+    os.unlink(home.path("bad"))
+    until(lambda: "web: %s works again" % script in home.log(), "word that it works", 40)
+    rest = home.log()[told.end():]
+    check("no server" not in rest and "failed" not in rest, "told on: " + rest)
+
+
+def test_address_that_comes_later(home):
+    """NAT-PMP tells it in another answer: until then the port is all that is known."""
+    home.up("web internal-port=8080", settings="mappers = {nat-pmp}", gateway={"mode": "nat-pmp"})
+    until(lambda: "203.0.113.7:8080" in home.log(), "the address")
+    log = home.log()
+    check("web: tcp 127.0.0.1:8080 is mapped to port 8080 by nat-pmp" in log, log)
+    check("is now mapped to 203.0.113.7:8080 (was port 8080)" in log, log)
+
+
+def test_probe_of_a_router_without_address(home):
+    """Whatever its PCP says, NAT-PMP's network failure is the better hint (miniupnpd behind NAT)."""
+    home.write("web internal-port=8080")
+    home.gateway(wan="private")
+    status, out, _ = home.ctl("probe", "--gateway", home.address, "--interface", "lo")
+    same(status, 1, "exit status")
+    advice = out.splitlines()[-1]
+    check("no public address" in advice and "behind another router" in advice, out)
+
+
+def test_one_shots_name_the_wrong_option(home):
+    status, out, err = home.ctl("status", "--timeout", "3")
+    same((status, out), (2, ""), "status")
+    check("status has no option --timeout" in err, err)
+    check("--lifetime" in home.ctl("probe", "--lifetime", "3")[2], "probe")
+
+
+def test_one_shot_without_answer(home):
+    """It has asked once: "not any more" would be a guess."""
+    home.write("web internal-port=8080")
+    home.gateway(silence="on")
+    status, out, err = home.ctl("external-address", "--gateway", home.address, "--interface", "lo",
+                                "--timeout", "1")
+    same((status, out), (5, ""), "external-address")
+    check("does not answer: " in err and "any more" not in err, err)

@@ -17,8 +17,11 @@ STATE = "/var/lib/portleased"
 DROP_IN = "/etc/systemd/system/portleased.service.d/lab.conf"
 STRANGER = 4711
 
-# It cannot write where the system is, but to the daemon's own folders.
+# It cannot write where the system is, but to the daemon's own folders; and read a secret that only
+# root can, if the unit hands it over (portleased.conf(5)).
+CREDENTIAL = "[Service]\nLoadCredential=home.key:/etc/portleased/home.key\n"
 HOOK = """#!/bin/sh
+cat /run/credentials/portleased.service/home.key >/run/portleased/key
 echo "$PORTLEASE_EVENT $PORTLEASE_FORWARD $PORTLEASE_EXTERNAL_ADDRESS:$PORTLEASE_EXTERNAL_PORT" \\
     >>/run/portleased/heard
 """
@@ -82,10 +85,11 @@ ALL = "2 of 2 forwards mapped via pcp, external 203.0.113.7"
 # strict: a system call that the filter blocks is not answered by an error, which may go unnoticed.
 @test(seconds=25, slow=True, limit=500, each=["installed", "strict"])
 def starts_confined(t, variant):
-    drop_in = "[Service]\nSystemCallErrorNumber=kill\n" if variant == "strict" else ""
+    drop_in = CREDENTIAL + ("SystemCallErrorNumber=kill\n" if variant == "strict" else "")
     text = config(*sections(8000, 8001), mappers="{pcp}", on_change='{"/usr/local/bin/told"}')
     home, gateway, machine = stage(t, start=False, text=text, drop_in=drop_in, grant=6)
     machine.write("/usr/local/bin/told", HOOK, 0o755)
+    machine.write("/etc/portleased/home.key", "a secret\n", 0o600)
     machine.systemctl("start", "portleased.service")
 
     # Type=notify: the start is over when the ports are open.
@@ -116,6 +120,7 @@ def starts_confined(t, variant):
             sorted(machine.read(RUNTIME + "/heard").splitlines()) ==
             ["mapped f8000 203.0.113.7:18000", "mapped f8001 203.0.113.7:18001"], 5,
             "the hook to hear of both mappings")
+    expect(machine.read(RUNTIME + "/key") == "a secret\n", "the hook cannot read its credential")
     # The env file is good for another unit.
     machine.run("systemd-run", "--wait",
                 "--property=EnvironmentFile=%s/forwards/f8001.env" % RUNTIME, "sh", "-c",
