@@ -13,6 +13,7 @@
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/listener.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@
 #define SWEEP (MSTIME_SECOND / 4)     /* how long the socket of one who has gone may stay */
 #define SILENCE_MAX 10                /* s that a client may say or read nothing */
 #define PATIENCE (10 * MSTIME_SECOND) /* from its connection to the end of its answer */
+#define PAUSE MSTIME_SECOND           /* without a descriptor for one more */
 #define HEADERS_MAX 8192
 #define BODY_MAX 1024 /* is read and thrown away */
 
@@ -32,7 +34,8 @@
 struct door {
 	struct evhttp *http;
 	struct evconnlistener *listener;
-	struct loop_timer *timer; /* on while there are clients */
+	struct loop_fd *watch;    /* of the same socket; see somebody_comes() */
+	struct loop_timer *timer; /* on while there are clients, or none can be taken */
 	struct loop *loop;
 	struct client {
 		/* One reference is ours; evhttp has the other until the client has gone. */
@@ -95,6 +98,16 @@ hurry(struct door *door, mstime now)
 }
 
 static void
+accept_clients(struct door *door, bool on)
+{
+	if (on)
+		(void)evconnlistener_enable(door->listener);
+	else
+		(void)evconnlistener_disable(door->listener);
+	loop_fd_want_read(door->watch, on);
+}
+
+static void
 look_again(void *ctx)
 {
 	struct door *door = ctx;
@@ -103,7 +116,7 @@ look_again(void *ctx)
 	unsigned n = free_places(door, &place);
 
 	if (n > 0)
-		evconnlistener_enable(door->listener);
+		accept_clients(door, true);
 	hurry(door, now);
 	if (n < CLIENTS_MAX)
 		loop_timer_set(door->timer, now + SWEEP);
@@ -129,9 +142,34 @@ client_new(struct event_base *base, void *arg)
 		n--;
 	}
 	if (n == 0)
-		evconnlistener_disable(door->listener);
+		accept_clients(door, false);
 	loop_timer_set(door->timer, now + SWEEP);
 	return buffers; /* NULL: then evhttp tries by itself, or gives up */
+}
+
+/* evhttp would try to accept again and again, at once, as long as there is no descriptor to spare.
+ */
+static void
+somebody_comes(void *ctx)
+{
+	struct door *door = ctx;
+	int spare = fcntl(evconnlistener_get_fd(door->listener), F_DUPFD_CLOEXEC, 0);
+
+	if (spare >= 0) {
+		close(spare);
+		return;
+	}
+	log_debug("metrics: cannot accept: %s; trying again in 1 s", strerror(errno));
+	accept_clients(door, false);
+	loop_timer_set(door->timer, loop_now(door->loop) + PAUSE);
+}
+
+/* The next round looks whether there is a descriptor, and says so. */
+static void
+cannot_accept(struct evconnlistener *listener, void *arg)
+{
+	(void)listener;
+	(void)arg;
 }
 
 static void
@@ -255,6 +293,7 @@ door_close(struct door *door)
 {
 	if (door == NULL)
 		return;
+	loop_fd_free(door->watch);
 	if (door->http != NULL)
 		evhttp_free(door->http);
 	for (size_t i = 0; i < CLIENTS_MAX; i++)
@@ -276,13 +315,15 @@ door_open(struct httpd *h, int fd)
 	door->loop = h->loop;
 	door->timer = loop_timer_new(h->loop, look_again, door);
 	door->http = evhttp_new(loop_base(h->loop));
-	if (door->timer != NULL && door->http != NULL)
+	door->watch = loop_fd_new(h->loop, fd, somebody_comes, door);
+	if (door->timer != NULL && door->http != NULL && door->watch != NULL)
 		bound = evhttp_accept_socket_with_handle(door->http, fd);
 	if (bound == NULL) {
 		door_close(door);
 		return NULL;
 	}
 	door->listener = evhttp_bound_socket_get_listener(bound);
+	evconnlistener_set_error_cb(door->listener, cannot_accept);
 	evhttp_set_bevcb(door->http, client_new, door);
 	evhttp_set_gencb(door->http, got_request, h);
 	evhttp_set_timeout(door->http, SILENCE_MAX);

@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import resource
 import shutil
 import socket
 import time
@@ -234,6 +235,40 @@ def test_metrics_http_drip(home):
     for s in clients:
         s.close()
     same(get(home, port)[0], "HTTP/1.1 200 OK", "afterwards")
+
+
+def processor_time(process):
+    """Seconds it has worked so far."""
+    with open("/proc/%d/stat" % process.pid) as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_metrics_http_no_descriptor(home):
+    """Without a descriptor for one more client it waits, and does not spin; then it goes on."""
+    port = listening(home)
+    # The writer of the state file has a descriptor for a moment.
+    until(lambda: os.path.exists(home.path("state/state.json")), "the state file")
+    get(home, port)
+    time.sleep(1)
+    used = [int(name) for name in os.listdir("/proc/%d/fd" % home.daemon.pid)]
+    limit = next(n for n in range(1024) if n not in used)
+    _, hard = resource.prlimit(home.daemon.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(home.daemon.pid, resource.RLIMIT_NOFILE, (limit, hard))
+    before, lines = processor_time(home.daemon), len(home.log())
+    with socket.create_connection((home.address, port), PATIENCE) as s:
+        s.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        s.settimeout(3)
+        try:
+            check(not s.recv(1), "served without a descriptor")
+        except socket.timeout:
+            pass
+        took = processor_time(home.daemon) - before
+        check(took < 1, "%.2f s of work in 3 s of waiting" % took)
+        check(len(home.log()) - lines < 500, "it says too much: " + home.log()[lines:lines + 2000])
+        resource.prlimit(home.daemon.pid, resource.RLIMIT_NOFILE, (hard, hard))
+        s.settimeout(PATIENCE)
+        same(s.recv(15), b"HTTP/1.1 200 OK", "later")
 
 
 def test_metrics_reload(home):
