@@ -3,6 +3,7 @@
 
 import os
 import signal
+import subprocess
 import time
 
 from stage import Diary, GATEWAY, check, same, until
@@ -368,3 +369,26 @@ def test_stop_waits_for_the_hook(stage):
     diary.next("released")
     same("ends", diary.ends(), 2)
     check(seconds < 8, "it took %.1f s" % seconds)
+
+
+def test_families(stage):
+    """A pinhole for IPv6: the variables of its units have suffixes of their own."""
+    for command in ("addr add fd07::1/64 dev lo nodad", "addr add fd07::2/64 dev lo nodad"):
+        subprocess.run(["ip", "-6"] + command.split(), check=False)  # there after the first time
+    fakegw = stage.process("fakegw6", [stage.options.fakegw, "--listen", "fd07::1"])
+    fakegw.wait_line('"ready":true')
+    diary = Diary(stage)
+    stage.start("on-change = %s\ngateway six { address = \"fd07::1\"\n interface = lo }\n"
+                "forward web { internal-port = 8080\n protocol = both\n family = ipv6\n"
+                " gateway = six }\n" % diary.on_change())
+    runs = {run["PORTLEASE_PROTOCOL"]: run for run in (diary.next("mapped"), diary.next("mapped"))}
+    for run in runs.values():
+        same("the family", run["PORTLEASE_FAMILY"], "ipv6")
+        same("the address", run["PORTLEASE_EXTERNAL_ADDRESS"], run["PORTLEASE_INTERNAL_ADDRESS"])
+    shell = stage.source()
+    same("the first unit", (shell["PORTLEASE_PROTOCOL"], shell["PORTLEASE_FAMILY"]), ("tcp", "ipv6"))
+    for suffix, protocol in (("_TCP6", "tcp"), ("_UDP6", "udp")):
+        same(suffix, shell["PORTLEASE_PROTOCOL" + suffix], protocol)
+        same(suffix, shell["PORTLEASE_EXTERNAL_ADDRESS" + suffix],
+             runs[protocol]["PORTLEASE_EXTERNAL_ADDRESS"])
+    check(not [name for name in shell if name.endswith(("_TCP", "_UDP"))], "variables of IPv4")

@@ -37,7 +37,7 @@ mkdir "$root/upper" "$root/work" "$root/all"
 mount -t overlay -o "lowerdir=$lower,upperdir=$root/upper,workdir=$root/work" overlay "$root/all"
 tar -C "$stage" -c . | tar -C "$root/all" -x --keep-directory-symlink
 exec systemd-nspawn --quiet --directory="$root/all" --machine="$name" --boot --register=no \
-	--keep-unit --console=pipe --network-namespace-path="$net"
+	--keep-unit --console=pipe --network-namespace-path="$net" --capability=CAP_NET_ADMIN
 """
 
 
