@@ -358,6 +358,8 @@ struct memory_mapping {
 	struct netaddr internal;
 	uint16_t internal_port, external_port;
 	uint16_t count; /* ports from these on: 1, unless they were granted as a set */
+	bool has_wish;
+	uint16_t wish; /* external port that was wanted; 0: any */
 	struct netaddr external;
 	mstime expires; /* lower bound */
 };

@@ -453,7 +453,7 @@ void mapping_status(const struct mapping *, mstime now, struct mapping_status *)
 /* leftover.c */
 /* Leases of an earlier run that no forward on this path takes over become ghosts. */
 void leftover_release(struct path *, mstime now);
-/* The mapping asks for this one itself. */
+/* The mapping asks for this one itself, or for another port instead of it. */
 void leftover_forget(struct path *, mstime now, const struct mapping *);
 /* Which box is there is known now: those of another one are none of its business. */
 void leftover_recheck(struct path *);
@@ -467,6 +467,8 @@ bool memory_single(const struct engine *, const struct mapping *first, unsigned 
 mstime memory_blocker(const struct engine *, const struct mapping *);
 /* Was this lease made on this path, by the box that is there now? */
 bool memory_is_of(const struct memory_mapping *, const struct path *);
+/* Is another port wanted for it now? */
+bool memory_moves(const struct memory_mapping *, const struct mapping *);
 /* Before a path is forgotten. */
 void memory_keep(struct path *);
 

@@ -24,15 +24,16 @@ stands_for(const struct mapping *m, const struct memory_mapping *s)
 	    (internal == NULL || netaddr_equal(internal, &s->internal));
 }
 
-static bool
-is_wanted(const struct path *p, const struct memory_mapping *s)
+/* Who asks for it now; NULL: nobody. */
+static const struct mapping *
+find_wanted(const struct path *p, const struct memory_mapping *s)
 {
 	const struct mapping *m;
 
 	TAILQ_FOREACH(m, &p->mappings, of_path)
 	if (m->unit != NULL && stands_for(m, s))
-		return true;
-	return false;
+		return m;
+	return NULL;
 }
 
 static bool
@@ -64,6 +65,7 @@ make_ghost(struct path *p, const struct memory_mapping *s, mstime now)
 				  .internal_port = s->internal_port,
 				  .external_port = s->external_port,
 				  .count = s->count,
+				  .wish = s->has_wish ? s->wish : s->external_port,
 				  .external = netaddr_any4,
 				  .expires = s->expires },
 		.has_internal = s->has_internal,
@@ -87,13 +89,16 @@ leftover_release(struct path *p, mstime now)
 
 	for (size_t i = 0; i < e->n_seen_mappings; i++) {
 		struct memory_mapping *s = &e->seen_mappings[i];
+		const struct mapping *m;
 
 		if (!is_ours(p, s, now))
 			continue;
-		if (!is_wanted(p, s)) {
-			make_ghost(p, s, now);
-			s->expires = 0; /* from now on the ghost stands for it */
-		}
+		m = find_wanted(p, s);
+		/* Another port is wanted: a gateway would only renew what it has. */
+		if (m != NULL && !memory_moves(s, m))
+			continue;
+		make_ghost(p, s, now);
+		s->expires = 0; /* from now on the ghost stands for it */
 	}
 }
 
@@ -110,13 +115,18 @@ leftover_forget(struct path *p, mstime now, const struct mapping *wanted)
 	struct mapping *m, *after;
 
 	for (m = TAILQ_FIRST(&p->mappings); m != NULL; m = after) {
+		bool same, moves;
+
 		after = TAILQ_NEXT(m, of_path);
 		if (!is_leftover(m) || !portset_overlap(m, wanted))
 			continue;
-		if (m->internal_port == wanted->internal_port && m->count == wanted->count &&
-		    memcmp(m->nonce, wanted->nonce, sizeof(m->nonce)) == 0)
+		same = m->internal_port == wanted->internal_port && m->count == wanted->count &&
+		    memcmp(m->nonce, wanted->nonce, sizeof(m->nonce)) == 0;
+		moves = wanted->wish != 0 && wanted->wish != m->wish &&
+		    wanted->wish != m->external_port;
+		if (same && !moves)
 			ghost_free(m);
-		else if (m->count > 1 || wanted->count > 1)
+		else if (same || m->count > 1 || wanted->count > 1)
 			mapping_enter(m, now, MAPPING_RELEASING, now);
 	}
 }

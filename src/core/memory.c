@@ -63,6 +63,12 @@ memory_is_of(const struct memory_mapping *s, const struct path *p)
 	    !other_link(s->has_link_address, s->link_address, p);
 }
 
+bool
+memory_moves(const struct memory_mapping *s, const struct mapping *m)
+{
+	return s->has_wish && m->wish != 0 && m->wish != s->wish && m->wish != s->external_port;
+}
+
 void
 memory_apply(struct engine *e, struct path *p, mstime now)
 {
@@ -88,7 +94,7 @@ memory_apply(struct engine *e, struct path *p, mstime now)
 }
 
 /* The port last granted for this mapping: on the same path while its lease may live, so that
- * it is renewed in place; elsewhere only if any port will do. */
+ * it is renewed in place, unless another is wanted now; elsewhere only if any port will do. */
 uint16_t
 memory_port(const struct engine *e, const struct mapping *m)
 {
@@ -99,7 +105,7 @@ memory_port(const struct engine *e, const struct mapping *m)
 
 		if (!same_key(s, m))
 			continue;
-		if (memory_is_of(s, m->path))
+		if (memory_is_of(s, m->path) && !memory_moves(s, m))
 			return s->external_port;
 		if (m->wish == 0)
 			port = s->external_port;
@@ -173,6 +179,8 @@ fill_mapping(const struct mapping *m, struct memory_mapping *out)
 		.internal_port = m->internal_port,
 		.external_port = m->external_port,
 		.count = m->count,
+		.has_wish = true,
+		.wish = m->wish,
 		.expires = m->expires };
 	copy_name(out->gateway, sizeof(out->gateway), p->gateway->name);
 	copy_name(out->interface, sizeof(out->interface), p->interface);

@@ -55,13 +55,14 @@ gateway_json(const struct memory_gateway *g)
 static json_t *
 mapping_json(const struct memory_mapping *m)
 {
-	return json_pack("{ss ss ss ss so so so ss ss so si si si so sI}", "forward", m->forward,
+	return json_pack("{ss ss ss ss so so so ss ss so si si so si so sI}", "forward", m->forward,
 	    "gateway", m->gateway, "interface", m->interface, "family", family_name(m->family),
 	    "address", address_json(&m->address), "local_address", address_json(&m->local),
 	    "link_address", link_json(m->has_link_address, m->link_address), "mapper",
 	    mapper_name(m->mapper), "protocol", protocol_name(m->protocol), "internal_address",
 	    m->has_internal ? address_json(&m->internal) : json_null(), "internal_port",
-	    (int)m->internal_port, "external_port", (int)m->external_port, "ports", (int)m->count,
+	    (int)m->internal_port, "external_port", (int)m->external_port, "wanted_port",
+	    m->has_wish ? json_integer(m->wish) : json_null(), "ports", (int)m->count,
 	    "external_address", address_json(&m->external), "expires", (json_int_t)m->expires);
 }
 
@@ -216,7 +217,7 @@ static bool
 parse_mapping(const json_t *o, mstime now, bool same_boot, struct memory_mapping *m)
 {
 	const char *protocol = json_string_value(json_object_get(o, "protocol"));
-	json_int_t internal, external, ports, expires;
+	json_int_t internal, external, ports, expires, wish;
 
 	*m = (struct memory_mapping){ .protocol = PROTOCOL_TCP };
 	if (!get_name(o, "forward", m->forward, sizeof(m->forward)) ||
@@ -235,6 +236,8 @@ parse_mapping(const json_t *o, mstime now, bool same_boot, struct memory_mapping
 	m->count = get_number(o, "ports", 1, 65535, &ports) ? (uint16_t)ports : 1;
 	m->has_internal = get_address(o, "internal_address", &m->internal);
 	m->has_link_address = get_link(o, m->link_address);
+	m->has_wish = get_number(o, "wanted_port", 0, 65535, &wish);
+	m->wish = m->has_wish ? (uint16_t)wish : 0;
 	if (!get_address(o, "external_address", &m->external))
 		m->external = netaddr_any4;
 	/* No lease lasts longer than a day from now; of another boot nothing is known. */

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
 # Planted defects that the simulator must catch: each *.sed is applied to a copy of the engine and
-# the codecs, which are then put through the directed scenarios and 200 worlds.
+# the codecs, which are then put through the directed scenarios, a thousand crashes and 200 worlds.
 # usage: run.sh [TOP] [NAME…]       source tree; mutants without .sed, default: all
 # Environment: CC, JOBS (default: processors), WORLDS (200)
 # Ends with "mutants: N passed, N failed". A mutant whose pattern does not apply is a failure: the
@@ -21,8 +21,12 @@ scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
 
-mkdir -p "$scratch/src" "$scratch/tests" "$scratch/objects" || exit 1
+mkdir -p "$scratch/src/daemon" "$scratch/src/os" "$scratch/tests" "$scratch/objects" || exit 1
 cp -r "$top/src/base" "$top/src/proto" "$top/src/core" "$scratch/src/" || exit 1
+# Of the rest only the state file is simulated.
+cp "$top"/src/daemon/memory_json.[ch] "$scratch/src/daemon/" || exit 1
+cp "$top"/src/os/statefile.[ch] "$scratch/src/os/" || exit 1
+: >"$scratch/src/config.h"
 cp -r "$top/tests/sim" "$scratch/tests/" || exit 1
 
 object() # PATH of a source file: its object's name
@@ -45,7 +49,7 @@ done <"$scratch/files" >"$scratch/work"
 
 simulate() # PROGRAM OUTPUT
 {
-	"$1" --directed --worlds "$WORLDS" --stop >"$2" 2>&1
+	"$1" --directed --crashes 15 --worlds "$WORLDS" --stop >"$2" 2>&1
 }
 
 # One mutant, in a folder of its own. Prints its verdict.
@@ -74,7 +78,7 @@ try()
 			return
 		}
 	done
-	if ! $CC "$room"/*.o -o "$room/sim" 2>>"$room/log"; then
+	if ! $CC "$room"/*.o -ljansson -o "$room/sim" 2>>"$room/log"; then
 		echo "not ok - $name: does not link: $(head -n 1 "$room/log")"
 		return
 	fi
@@ -88,7 +92,7 @@ try()
 }
 
 # Without a defect everything passes, or the rest means nothing.
-$CC "$scratch"/objects/*.o -o "$scratch/sim" || exit 1
+$CC "$scratch"/objects/*.o -ljansson -o "$scratch/sim" || exit 1
 if ! simulate "$scratch/sim" "$scratch/log"; then
 	sed -n '/^not ok/p' "$scratch/log" | head -n 5
 	echo "not ok - the simulator fails without any defect"

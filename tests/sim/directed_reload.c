@@ -150,7 +150,68 @@ port_goes_on(struct stage *st, int variant)
 	    "%u packets", stage_count(st, ANY_REQUEST, 0, at, st->now));
 }
 
+/* The gateway maps port 5000 to this one already, with the nonce that a forward will ask with. */
+static void
+has_already(struct stage *st, uint16_t external)
+{
+	struct forward_spec web = stage_spec(5000, PROTOCOL_TCP, 3600);
+
+	web.external = EXTERNAL_FIXED;
+	web.external_port = external;
+	stage_want(st, &web);
+	stage_path_up(st);
+	stage_wait(st, 2000, stage_all_active);
+	engine_free(st->engine);
+	st->n_sent = 0;
+	st->path++;
+	stage_start(st);
+}
+
+/* The config was changed while the daemon was down: 0: another port, which the gateway would not
+ * give to a mapping that it has; 1: any will do; 2: nothing has changed, the wish was refused then;
+ * 3: nobody says what was wanted then. */
+static void
+restarted(struct stage *st, int variant)
+{
+	static const uint16_t ports[] = { 81, 80, 85, 80 };
+	struct forward_spec web = stage_spec(5000, PROTOCOL_TCP, 3600);
+	struct memory_mapping m = { .gateway = "default",
+		.interface = "eth0",
+		.forward = "web",
+		.address = gw_netaddr(GATEWAY),
+		.local = gw_netaddr(LOCAL),
+		.mapper = MAPPER_PCP,
+		.protocol = PROTOCOL_TCP,
+		.internal_port = 5000,
+		.external_port = variant == 2 ? 85 : 80,
+		.count = 1,
+		.has_wish = variant != 3,
+		.wish = 80,
+		.external = gw_netaddr(st->box.external),
+		.expires = st->now + HOUR };
+	const struct sent *s;
+
+	web.external = variant == 1 ? EXTERNAL_ANY : EXTERNAL_FIXED;
+	web.external_port = variant == 0 || variant == 3 ? 81 : 80;
+	stage_only(st, MAPPER_PCP);
+	stage_start(st);
+	has_already(st, m.external_port);
+	if (!engine_remember_mapping(st->engine, st->now, &m))
+		stage_fail(st, "not remembered");
+	stage_want(st, &web);
+	stage_path_up(st);
+	EXPECT(st, stage_wait(st, 2000, stage_all_active), "not mapped in 2 s");
+	stage_run(st, MINUTE);
+	s = stage_nth(st, MAP_REQUEST, 5000, 0, 0);
+	EXPECT(st, s->q.external == ports[variant], "port %u is suggested", s->q.external);
+	EXPECT(st, stage_count(st, DELETE_REQUEST, 5000, 0, st->now) == !variant,
+	    "deleted %u times", stage_count(st, DELETE_REQUEST, 5000, 0, st->now));
+	EXPECT(st, stage_active(st, 5000, PROTOCOL_TCP) == (variant == 3 ? 80 : ports[variant]),
+	    "mapped at %u", stage_active(st, 5000, PROTOCOL_TCP));
+}
+
 const struct directed directed_reload[] = {
+	{ "reload: while the daemon was down", restarted, 4 },
 	{ "reload: one change", moved, 4 },
 	{ "reload: what really goes", gone, 5 },
 	{ "reload: an external port goes on", port_goes_on, 2 },

@@ -44,6 +44,7 @@ io_send(void *ctx, uint32_t number, const void *bytes, size_t n)
 	s->sent++;
 	oracle_request(s, p, bytes, n);
 	wire_to_box(s, p, bytes, n);
+	sim_step(s);
 	return 0;
 }
 
@@ -241,19 +242,6 @@ host_unwant(struct sim *s, struct want *w)
 
 /* ---- lives ------------------------------------------------------------------------------ */
 
-static void
-hand_over_memory(struct sim *s)
-{
-	for (size_t i = 0; i < s->memory.n_gateways; i++)
-		if (!engine_remember_gateway(s->engine, s->now, &s->memory.gateways[i]))
-			sim_fail(
-			    s, "engine_remember_gateway refused what engine_memory_gateway told");
-	for (size_t i = 0; i < s->memory.n_mappings; i++)
-		if (!engine_remember_mapping(s->engine, s->now, &s->memory.mappings[i]))
-			sim_fail(
-			    s, "engine_remember_mapping refused what engine_memory_mapping told");
-}
-
 /* A new process. An old one, if any, is gone without a word. */
 void
 host_start(struct sim *s, bool with_memory)
@@ -277,12 +265,7 @@ host_start(struct sim *s, bool with_memory)
 			sim_fail(s, "engine_gateway failed");
 		sim_after_input(s);
 	}
-	if (with_memory)
-		hand_over_memory(s);
-	else {
-		memset(&s->memory, 0, sizeof s->memory);
-		memset(s->knew, 0, sizeof s->knew);
-	}
+	disk_start(s, with_memory);
 	for (unsigned i = 0; i < s->n_wants; i++) {
 		bool held = s->wants[i].held;
 		s->wants[i].holding = false;
@@ -357,6 +340,7 @@ host_release(struct sim *s)
 	begin = s->now; /* what is still on the wire arrives */
 	while (!s->failed && sim_pop(s, begin + 20 + 2 * s->rtt, &e))
 		wire_only(s, &e, begin + 21 + 2 * s->rtt);
+	disk_finish(s);
 	if (s->calm && s->healthy && !s->failed)
 		oracle_nothing_left(s);
 	s->releasing = false;

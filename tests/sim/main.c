@@ -7,8 +7,10 @@
 #include <string.h>
 
 /*
- * Without arguments: the directed scenarios, the seeds that once failed, and 300 worlds of 7 days.
- * A fault that never fired in 100 worlds or more is a failure, too.
+ * Without arguments: the directed scenarios, the seeds that once failed, kill -9 at every step of
+ * a few lives, and 300 worlds of 7 days. A fault that never fired in 100 worlds or more is a
+ * failure, too. Beside the core it has the real state file (src/daemon/memory_json.c,
+ * src/os/statefile.c and Jansson).
  */
 
 struct run {
@@ -134,11 +136,41 @@ scenarios(struct run *r, const char *only, bool trace)
 		}
 }
 
+/* Kills at so many steps of each seed, and how many seeds by default. */
+#define CRASHES_A_SEED 120u
+#define CRASH_SEEDS 10
+
+static void
+crashes(struct run *r, uint64_t seeds)
+{
+	unsigned total = 0;
+
+	for (uint64_t i = 0; i < seeds && !(r->stop && r->failed); i++) {
+		unsigned failed = 0;
+
+		total += crash_seed(r->first + i, CRASHES_A_SEED, &failed);
+		count(r, failed == 0);
+	}
+	printf("%s - killed at %u steps in %llu lives\n", r->failed ? "not ok" : "ok", total,
+	    (unsigned long long)seeds);
+}
+
+/* SEED:STEP */
+static bool
+crash(const char *text, bool trace)
+{
+	char *end;
+	uint64_t seed = strtoull(text, &end, 10);
+
+	return crash_once(seed, *end == ':' ? strtoull(end + 1, NULL, 10) : 0, trace);
+}
+
 static int
 usage(void)
 {
 	fputs("usage: sim [--worlds N] [--first SEED] [--days D] [--seed N] [--trace] [--stop]\n"
-	      "           [--directed] [--only NAME] [--seeds FILE] [--forwards N] [--narrow]\n",
+	      "           [--directed] [--only NAME] [--seeds FILE] [--forwards N] [--narrow]\n"
+	      "           [--crashes SEEDS] [--crash SEED:STEP]\n",
 	    stderr);
 	return 2;
 }
@@ -150,7 +182,7 @@ main(int argc, char **argv)
 	bool narrow = false, one = false, trace = false, directed = argc == 1, random = argc == 1;
 	const char *top = getenv("srcdir"), *seeds = NULL, *only = NULL;
 	char kept[4096];
-	uint64_t hash;
+	uint64_t hash, lives = argc == 1 ? CRASH_SEEDS : 0;
 
 	snprintf(kept, sizeof kept, "%s/tests/sim/seeds.txt", top ? top : ".");
 	if (argc == 1)
@@ -193,7 +225,11 @@ main(int argc, char **argv)
 		else if (strcmp(a, "--only") == 0) {
 			directed = true;
 			only = value;
-		} else if (strcmp(a, "--forwards") == 0)
+		} else if (strcmp(a, "--crashes") == 0)
+			lives = strtoull(value, NULL, 10);
+		else if (strcmp(a, "--crash") == 0)
+			return !crash(value, trace);
+		else if (strcmp(a, "--forwards") == 0)
 			return directed_forwards((unsigned)strtoul(value, NULL, 10));
 		else
 			return usage();
@@ -206,6 +242,8 @@ main(int argc, char **argv)
 			scenarios(&r, only, trace);
 		if (seeds)
 			kept_seeds(&r, seeds);
+		if (lives)
+			crashes(&r, lives);
 		r.wide = !narrow;
 		if (random)
 			worlds(&r);

@@ -6,6 +6,7 @@
 #include "gwmodel.h"
 #include "rng.h"
 
+#include <setjmp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -113,6 +114,8 @@ enum happening {
 	H_DRILL,
 	H_ODD,  /* a fault of wide worlds */
 	H_HOLD, /* what: forward; count: 1 is held again */
+	H_SAVE,
+	H_SAVED,
 };
 
 enum drill {
@@ -221,14 +224,13 @@ struct slot {
 	bool unnoticed; /* lost state in a way nobody can see */
 };
 
-#define MEMORY_GATEWAYS 8
-#define MEMORY_MAPPINGS 128
-
-struct memory {
-	struct memory_gateway gateways[MEMORY_GATEWAYS];
-	size_t n_gateways;
-	struct memory_mapping mappings[MEMORY_MAPPINGS];
-	size_t n_mappings;
+/* Documents of the state file, to be freed. */
+struct disk {
+	char *saved;   /* the last one that was written whole; NULL: none */
+	char *writing; /* NULL: nothing is */
+	bool due;
+	bool knew[BOXES], knew_then[BOXES]; /* what the documents say */
+	uint64_t life; /* counts processes: what the last one planned is void */
 };
 
 struct node {
@@ -258,7 +260,7 @@ struct sim {
 	uint32_t n_paths;
 	struct want wants[FORWARDS];
 	unsigned n_wants;
-	struct memory memory;
+	struct disk disk;
 	bool memory_changed;
 	bool knew[BOXES]; /* the engine had an answer, in this life or by memory */
 
@@ -291,6 +293,9 @@ struct sim {
 	mstime disturbed; /* last thing that makes an early renewal right */
 	uint16_t drill_ports[TRACKS];
 
+	uint64_t steps, kill_at; /* the process is killed at this one; 0: it is not */
+	jmp_buf killed;
+
 	uint64_t fired[FAULTS], seen[FEATURES];
 	bool trace, failed;
 	char why[240];
@@ -298,8 +303,13 @@ struct sim {
 
 /* world.c */
 struct sim *sim_new(uint64_t seed, mstime days, bool wide, bool trace);
+/* The same before anything has happened. */
+struct sim *sim_make(uint64_t seed, mstime days, bool wide, bool trace);
 void sim_free(struct sim *);
 void sim_run(struct sim *);
+void sim_run_until(struct sim *, mstime at);
+/* Something that a process can be killed after. */
+void sim_step(struct sim *);
 void sim_fail(struct sim *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void sim_log(struct sim *, const char *what, uint32_t a, const void *bytes, size_t n);
 struct event *sim_schedule(struct sim *, mstime at, enum happening, unsigned what);
@@ -336,6 +346,20 @@ void wire_at_host(struct sim *, const struct event *);
 void wire_icmp(struct sim *, const struct event *);
 void wire_announce(struct sim *, unsigned box);
 void wire_announcement(struct sim *, const struct event *);
+
+/* disk.c */
+void disk_changed(struct sim *);
+void disk_event(struct sim *, const struct event *);
+void disk_finish(struct sim *); /* an orderly end */
+void disk_start(struct sim *, bool with_memory);
+void disk_crash(struct sim *, unsigned outcome);
+bool disk_has(const struct sim *, unsigned slot, uint8_t protocol, uint16_t internal);
+void disk_free(struct sim *);
+
+/* crashes.c: false or a count of `failed`, after a line that says how to repeat it */
+bool crash_once(uint64_t seed, uint64_t kill, bool trace);
+/* At most about `most` crashes; returns how many. */
+unsigned crash_seed(uint64_t seed, unsigned most, unsigned *failed);
 
 /* faults.c */
 void fault_strike(struct sim *);

@@ -156,31 +156,11 @@ sim_pop(struct sim *s, mstime until, struct event *out)
 
 /* ---- after each input of the engine ----------------------------------------------------- */
 
-static void
-keep_gateway(void *ctx, const struct memory_gateway *g)
+void
+sim_step(struct sim *s)
 {
-	struct memory *m = ctx;
-
-	if (m->n_gateways < MEMORY_GATEWAYS)
-		m->gateways[m->n_gateways++] = *g;
-}
-
-static void
-keep_mapping(void *ctx, const struct memory_mapping *g)
-{
-	struct memory *m = ctx;
-
-	if (m->n_mappings < MEMORY_MAPPINGS)
-		m->mappings[m->n_mappings++] = *g;
-}
-
-static void
-remember(struct sim *s)
-{
-	static const struct memory_listener listener = { keep_gateway, keep_mapping };
-
-	s->memory.n_gateways = s->memory.n_mappings = 0;
-	engine_memory_each(s->engine, s->now, &listener, &s->memory);
+	if (++s->steps == s->kill_at)
+		longjmp(s->killed, 1);
 }
 
 void
@@ -192,13 +172,14 @@ sim_after_input(struct sim *s)
 		sim_fail(s, "engine_check: %s", broken);
 	if (s->memory_changed) {
 		s->memory_changed = false;
-		remember(s);
+		disk_changed(s);
 	}
 	if (s->now != s->same_at) {
 		s->same_at = s->now;
 		s->same = 0;
 	} else if (++s->same > 2000)
 		sim_fail(s, "time stands still: more than 2000 engine calls at one instant");
+	sim_step(s);
 }
 
 /* ---- the run ---------------------------------------------------------------------------- */
@@ -256,6 +237,10 @@ happen(struct sim *s, const struct event *e)
 		if (s->wants[e->what].held)
 			host_hold(s, &s->wants[e->what], true);
 		break;
+	case H_SAVE:
+	case H_SAVED:
+		disk_event(s, e);
+		break;
 	}
 }
 
@@ -295,6 +280,15 @@ step(struct sim *s, mstime until)
 	engine_tick(s->engine, s->now);
 	sim_after_input(s);
 	return true;
+}
+
+void
+sim_run_until(struct sim *s, mstime at)
+{
+	while (!s->failed && step(s, at))
+		;
+	if (s->now < at)
+		s->now = at;
 }
 
 void
@@ -417,7 +411,7 @@ make_length(struct sim *s, mstime days)
 }
 
 struct sim *
-sim_new(uint64_t seed, mstime days, bool wide, bool trace)
+sim_make(uint64_t seed, mstime days, bool wide, bool trace)
 {
 	struct rng root = { seed };
 	struct sim *s = calloc(1, sizeof *s);
@@ -454,6 +448,14 @@ sim_new(uint64_t seed, mstime days, bool wide, bool trace)
 	if (wide)
 		widen(s);
 	make_length(s, days);
+	return s;
+}
+
+struct sim *
+sim_new(uint64_t seed, mstime days, bool wide, bool trace)
+{
+	struct sim *s = sim_make(seed, days, wide, trace);
+
 	s->calm = true; /* the first phase turns it */
 	host_start(s, false);
 	drill_phase(s);
@@ -465,6 +467,7 @@ void
 sim_free(struct sim *s)
 {
 	engine_free(s->engine);
+	disk_free(s);
 	free(s->heap);
 	free(s->events);
 	free(s->free_events);

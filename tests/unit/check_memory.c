@@ -66,9 +66,9 @@ document(const char *mapping)
 	return text;
 }
 
-#define MAPPED(ports, expires)                                           \
-	"   \"protocol\": \"tcp\",\n   \"internal_address\": null,\n"    \
-	"   \"internal_port\": 8080,\n   \"external_port\": 80,\n" ports \
+#define MAPPED(ports, expires)                                                                     \
+	"   \"protocol\": \"tcp\",\n   \"internal_address\": null,\n"                              \
+	"   \"internal_port\": 8080,\n   \"external_port\": 80,\n   \"wanted_port\": 443,\n" ports \
 	"   \"external_address\": \"203.0.113.7\",\n   \"expires\": " expires
 #define PORTS(expires) MAPPED("   \"ports\": 1,\n", expires)
 
