@@ -157,7 +157,7 @@ wire_announce(struct sim *s, unsigned box)
 		announce_one(s, box, 1, out, gw_put_announce(out, gw_epoch(b, s->now)));
 		return;
 	case ANNOUNCE_TWICE:
-		for (mstime at = 1; at <= 501; at += 500) {
+		for (at = 1; at <= 501; at += 500) {
 			if (b->speaks != SPEAKS_PCP)
 				announce_one(s, box, at, out,
 				    gw_put_address(out, 0, b->before, b->external));
