@@ -433,17 +433,18 @@ print_units(FILE *f, const struct units *all, mstime now)
 static void
 print_described(FILE *f, const char *line, const char **suffix)
 {
-	const char *name = line + strlen("# TYPE "), *end = strchrnul(name, ' ');
-	const char *rest = end;
+	bool type = strncmp(line, "# TYPE ", 7) == 0;
+	const char *end, *rest;
 
-	if (strncmp(line, "# TYPE ", 7) == 0) {
+	if (!type && strncmp(line, "# HELP ", 7) != 0)
+		return;
+	rest = end = strchrnul(line + 7, ' ');
+	if (type) {
 		bool info = strcmp(rest, " info") == 0;
 
 		*suffix = info ? "_info" : strcmp(rest, " counter") == 0 ? "_total" : "";
 		if (info)
 			rest = " gauge";
-	} else if (strncmp(line, "# HELP ", 7) != 0) {
-		return;
 	}
 	fprintf(f, "%.*s%s%s\n", (int)(end - line), line, *suffix, rest);
 }
