@@ -46,6 +46,8 @@ enum pcp_refusal {
 /* What a server without NAT-PMP answers to a NAT-PMP request. */
 enum natpmp_refusal { NREFUSE_PCP, NREFUSE_FRITZ, NREFUSE_MUTE };
 enum natpmp_error { NERROR_FULL, NERROR_SHORT, NERROR_PORT0, NERROR_ECHO };
+/* What is made of PORT_SET (RFC 7753). */
+enum port_set { SET_IGNORE, SET_GRANT, SET_FEWER, SET_REFUSE, SET_MALFORMED };
 enum odd_size { ODD_RFC, ODD_F19, ODD_MUTE };
 enum zoo { ZOO_OFF, ZOO_REPLACE, ZOO_BEFORE };
 enum zoo_kind { ZOO_INVALID, ZOO_ANY };
@@ -69,6 +71,7 @@ struct settings {
 	int64_t table_max;
 	int64_t nonce_strict, address_check, third_party, prefer_failure;
 	int64_t filter, max_filters, description, strict_options, any_options;
+	int64_t ignore_options, port_set;
 	int64_t delete_missing_ok, origin_check, refresh;
 	int64_t v6_echo, renew6_fails;
 	int64_t announce_check;
@@ -107,6 +110,7 @@ struct mapping {
 	uint8_t proto;
 	uint16_t internal;
 	uint16_t external;
+	uint16_t count; /* of ports from these on: 1 unless a PORT_SET was granted */
 	uint8_t ext[16];
 	bool ext6; /* the external side is IPv6 */
 	bool has_nonce;

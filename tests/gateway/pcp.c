@@ -16,6 +16,7 @@ struct options {
 	bool has_description;
 	const uint8_t *description;
 	size_t description_len;
+	uint16_t set_size; /* of PORT_SET; 0: none, or none that counts */
 };
 
 /* RFC 6887 section 7.4: short lifetime errors 30 s, long ones 30 minutes. */
@@ -96,6 +97,32 @@ read_filter(const struct option *o, struct options *out)
 	return PCP_SUCCESS;
 }
 
+/* RFC 7753 section 4.1: size, first internal port, parity. */
+static uint8_t
+read_port_set(
+    const struct gw *gw, const struct request *r, const struct option *o, struct options *out)
+{
+	switch (gw->set.port_set) {
+	case SET_IGNORE:
+		return PCP_SUCCESS;
+	case SET_REFUSE:
+		return PCP_UNSUPP_OPTION;
+	case SET_MALFORMED:
+		return PCP_MALFORMED_OPTION;
+	default:
+		break;
+	}
+	if (o->len != 5 || out->set_size != 0 || out->prefer_failure || (o->data[4] & 0xfe) != 0)
+		return PCP_MALFORMED_OPTION;
+	out->set_size = wire_get16(o->data);
+	if (out->set_size == 0 || wire_get16(o->data + 2) != r->m.internal ||
+	    r->m.internal + out->set_size > 65536)
+		return PCP_MALFORMED_OPTION;
+	if (gw->set.port_set == SET_FEWER && r->m.lifetime > 0 && out->set_size > 1)
+		out->set_size--;
+	return PCP_SUCCESS;
+}
+
 static uint8_t
 read_option(
     const struct gw *gw, const struct request *r, const struct option *o, struct options *out)
@@ -104,7 +131,11 @@ read_option(
 		return PCP_UNSUPP_OPTION;
 	if (gw->set.strict_options && o->len % 4 != 0)
 		return PCP_MALFORMED_OPTION;
+	if (gw->set.ignore_options && (o->code == OPTION_THIRD_PARTY || o->code == OPTION_FILTER))
+		return PCP_SUCCESS;
 	switch (o->code) {
+	case OPTION_PORT_SET:
+		return read_port_set(gw, r, o, out);
 	case OPTION_THIRD_PARTY:
 		if (!gw->set.third_party)
 			return PCP_UNSUPP_OPTION;
@@ -161,8 +192,9 @@ is_processed(const struct gw *gw, uint8_t code)
 {
 	switch (code) {
 	case OPTION_THIRD_PARTY:
-	case OPTION_PREFER_FAILURE:
 	case OPTION_FILTER:
+		return !gw->set.ignore_options;
+	case OPTION_PREFER_FAILURE:
 		return true; /* else there was an error */
 	case OPTION_DESCRIPTION:
 		return gw->set.description != 0;
@@ -192,6 +224,20 @@ put_success(struct gw *gw, const struct request *r, uint32_t lifetime, uint16_t 
 		memcpy(reply->bytes + reply->len, r->bytes + at, o.whole);
 		reply->len += o.whole;
 	}
+}
+
+/* What was granted, which need not be what was asked for. */
+static void
+put_port_set(const struct mapping *row, struct packet *reply)
+{
+	uint8_t *o = reply->bytes + reply->len;
+
+	memset(o, 0, 12);
+	o[0] = OPTION_PORT_SET;
+	wire_put16(o + 2, 5);
+	wire_put16(o + 4, row->count);
+	wire_put16(o + 6, row->internal);
+	reply->len += 12;
 }
 
 /* Of a mapping that is there: another nonce, and for how long it will keep the client out. */
@@ -224,7 +270,15 @@ serve_delete(struct gw *gw, const struct request *r, struct ask *ask, struct pac
 		return;
 	}
 	while (row != NULL) {
-		table_delete(gw, row, "asked");
+		/* P-108: a delete without PORT_SET is one of the first port */
+		if (row->count > 1 && ask->count == 0) {
+			row->internal++;
+			row->external++;
+			row->count--;
+			log_table(gw, "update", row, "first port deleted");
+		} else {
+			table_delete(gw, row, "asked");
+		}
 		row = table_find(gw, ask);
 	}
 	put_success(gw, r, 0, r->m.external, r->m.ext, reply);
@@ -297,6 +351,8 @@ serve_create(struct gw *gw, const struct request *r, const struct ask *ask,
 	if (ask->ext6 && renewal && gw->set.v6_echo)
 		port = ask->suggested; /* */
 	put_success(gw, r, lifetime, port, ext, reply);
+	if (row != NULL && row->count > 1)
+		put_port_set(row, reply);
 }
 
 static void
@@ -330,6 +386,7 @@ serve_map(struct gw *gw, const struct request *r, struct packet *reply)
 		put_error(gw, r, result, reply);
 		return;
 	}
+	ask.count = options.set_size;
 	memcpy(ask.client, options.third_party ? options.internal : r->peer.ip, 16);
 	memcpy(ask.ext, m->ext, 16);
 	/* An IPv4 host has an IPv4 outside; for an IPv6 one the kind of zero says it. */

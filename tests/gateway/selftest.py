@@ -432,6 +432,47 @@ def pcp_options():
         check("any option", result(comment) == 5 and result(b"") == 0)
 
 
+def port_set(size, first, length=5, last=0):
+    return option(130, struct.pack("!HHB", size, first, last)[:length])
+
+
+def pcp_sets():
+    ten = port_set(10, 7000)
+    with Gateway(*FIXED) as g:
+        def result(options, internal=7000, **more):
+            return g.c.ask(pcpmap(internal, options=options, **more))[3]
+
+        check("PORT_SET ignored", len(g.c.ask(pcpmap(7000, options=ten))) == 60)
+        g.do("forget")
+        g.do("port-set refuse")
+        check("PORT_SET refused", result(ten) == 5)
+        g.do("port-set malformed")
+        check("PORT_SET malformed", result(ten) == 6)
+        g.do("port-set grant")
+        for name, bad in (("size 0", port_set(0, 7000)), ("other port", port_set(10, 7001)),
+                          ("short", port_set(10, 7000, 4)), ("reserved bits", port_set(10, 7000, last=2)),
+                          ("two", ten + ten), ("with PREFER_FAILURE", option(2, b"") + ten)):
+            check("PORT_SET " + name, result(bad, suggested=7000) == 6)
+        same("PORT_SET", g.c.ask(pcpmap(7000, 6000, options=ten)),
+             head(1, 0, 7200) + body(7000, 6000) + ten.hex())
+        check("one row", [m["ports"] for m in g.table()] == [10], g.table())
+        check("in use", port_of(g.c.ask(pcpmap(9000, 6009))) == 6010)
+        check("not over another", port_of(g.c.ask(pcpmap(8000, 5995, options=port_set(10, 8000)))) == 6011)
+        same("PORT_SET renewed", g.c.ask(pcpmap(7000, 6000, options=port_set(4, 7000))),
+             head(1, 0, 7200) + body(7000, 6000) + ten.hex())
+        check("delete without it", result(b"", lifetime=0) == 0)
+        check("leaves the rest", g.table()[0]["internal"] == 7001 and g.table()[0]["ports"] == 9, g.table())
+        check("delete", result(port_set(9, 7001), 7001, lifetime=0) == 0 and len(g.table()) == 2)
+        g.do("port-set fewer")
+        same("fewer", g.c.ask(pcpmap(7100, 7100, options=port_set(10, 7100))),
+             head(1, 0, 7200) + body(7100, 7100) + port_set(9, 7100).hex())
+        g.do("ignore-options on")
+        address = mapped("127.0.0.50")
+        reply = g.c.ask(pcpmap(7200, options=option(1, address) + option(3, bytes(4) + address)))
+        check("options ignored", reply[3] == 0 and len(reply) == 60)
+        check("for oneself", g.table()[-1]["client"] == ME, g.table())
+
+
 def pcp6():
     own = mapped("::1").hex()
     with Gateway(*FIXED, address="::1") as g:
@@ -959,7 +1000,7 @@ def log():
 
 
 TESTS = (natpmp_service, natpmp_errors, lifetimes, policies, proton, pcp_service, pcp_wan,
-         pcp_options, pcp6, origins, refusals, epochs, announcements, multicast, updates, losses,
+         pcp_options, pcp_sets, pcp6, origins, refusals, epochs, announcements, multicast, updates, losses,
          refuse, icmp, shapes_of_replies, rules, results, zoo, control, script, command_line, log)
 
 

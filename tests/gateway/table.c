@@ -34,14 +34,17 @@ external_address(const struct gw *gw, const struct ask *ask, uint8_t out[16])
 static bool
 is_taken(const struct gw *gw, const struct ask *ask, int64_t port, const struct mapping *except)
 {
-	if (port < gw->set.port_lo || port > gw->set.port_hi || port == 0)
+	int64_t end = port + (ask->count > 1 ? ask->count : 1);
+
+	if (port < gw->set.port_lo || end - 1 > gw->set.port_hi || port == 0)
 		return true;
-	if (port == 5350 || port == 5351) /* RFC 6887 section 11.3 */
+	if (port <= 5351 && end > 5350) /* RFC 6887 section 11.3 */
 		return true;
 	for (size_t i = 0; i < gw->table.n; i++) {
 		const struct mapping *m = &gw->table.rows[i];
 
-		if (m == except || m->ext6 != ask->ext6 || m->external != port)
+		if (m == except || m->ext6 != ask->ext6 || m->external >= end ||
+		    m->external + m->count <= port)
 			continue;
 		if (m->proto == ask->proto || memcmp(m->client, ask->client, 16) != 0)
 			return true;
@@ -199,6 +202,7 @@ add_row(struct gw *gw, const struct ask *ask)
 	memcpy(m->client, ask->client, 16);
 	m->proto = ask->proto;
 	m->internal = ask->internal;
+	m->count = ask->count > 1 ? ask->count : 1;
 	m->ext6 = ask->ext6;
 	m->expires = NEVER;
 	return m;
@@ -352,6 +356,8 @@ mapping_print(const struct gw *gw, const struct mapping *m, struct text *t)
 		text_add_hex(t, m->nonce, sizeof(m->nonce));
 		text_add(t, "\"");
 	}
+	if (m->count > 1)
+		text_add(t, ",\"ports\":%u", m->count);
 	if (m->filters > 0)
 		text_add(t, ",\"filters\":%lld", (long long)m->filters);
 	if (m->description_len > 0) {

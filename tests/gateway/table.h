@@ -10,6 +10,7 @@ struct ask {
 	uint8_t proto;
 	uint16_t internal;
 	uint16_t suggested;
+	uint16_t count;  /* of ports from these on; 0 is 1 */
 	uint8_t ext[16]; /* suggested external address */
 	bool ext6;
 	uint32_t lifetime;

@@ -49,6 +49,7 @@ enum {
 	OPTION_PREFER_FAILURE = 2,
 	OPTION_FILTER = 3,
 	OPTION_DESCRIPTION = 128,
+	OPTION_PORT_SET = 130,
 };
 
 struct packet {
