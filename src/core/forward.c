@@ -257,10 +257,8 @@ unit_attach(struct engine *e, mstime now, struct unit *u, struct path *p)
 	for (unsigned i = 0; i < f->count; i++) {
 		struct mapping *m = &u->mappings[i], *ghost;
 
-		if (m->carried) {
-			mapping_enter(m, now, MAPPING_REQUESTING, now);
+		if (m->carried)
 			continue;
-		}
 		TAILQ_INSERT_TAIL(&p->mappings, m, of_path);
 		leftover_forget(p, now, m);
 		ghost = find_ghost(p, m);

@@ -461,8 +461,9 @@ void leftover_recheck(struct path *);
 /* memory.c */
 void memory_apply(struct engine *, struct path *, mstime now);
 uint16_t memory_port(const struct engine *, const struct mapping *);
-/* Was one of `count` ports from the first's on mapped singly here, and may that live? */
-bool memory_single(const struct engine *, const struct mapping *first, unsigned count, mstime now);
+/* Was one of `count` ports from the first's on last mapped singly here? It may live: its expiry is
+ * a lower bound, renewals are not remembered. */
+bool memory_single(const struct engine *, const struct mapping *first, unsigned count);
 /* When a remembered lease of another address of ours ends that has the port wished for; 0: none. */
 mstime memory_blocker(const struct engine *, const struct mapping *);
 /* Was this lease made on this path, by the box that is there now? */

@@ -114,12 +114,12 @@ memory_port(const struct engine *e, const struct mapping *m)
 }
 
 bool
-memory_single(const struct engine *e, const struct mapping *first, unsigned count, mstime now)
+memory_single(const struct engine *e, const struct mapping *first, unsigned count)
 {
 	for (size_t i = 0; i < e->n_seen_mappings; i++) {
 		const struct memory_mapping *s = &e->seen_mappings[i];
 
-		if (s->count == 1 && s->expires > now && same_host(s, first) &&
+		if (s->count == 1 && same_host(s, first) &&
 		    s->internal_port >= first->internal_port &&
 		    s->internal_port < first->internal_port + count && memory_is_of(s, first->path))
 			return true;

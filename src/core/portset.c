@@ -36,7 +36,7 @@ has_single(const struct unit *u, mstime now)
 		if (memcmp(ghost->nonce, m->nonce, sizeof(m->nonce)) == 0)
 			return true;
 	}
-	return memory_single(u->path->engine, first, u->forward->count, now);
+	return memory_single(u->path->engine, first, u->forward->count);
 }
 
 /* Is PCP what will be spoken, as far as is known? */
