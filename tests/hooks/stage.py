@@ -66,15 +66,17 @@ class Diary:
         os.mkdir(self.folder)
         self.program = stage.script(name, HOOK)
         self.seen = 0
+        self.known = []  # names of runs; those that begin together may appear in any order
 
     def on_change(self, *more):
         words = [self.program, self.folder] + list(more)
         return "{" + ", ".join('"%s"' % word for word in words) + "}"
 
     def runs(self):
-        names = sorted(n for n in os.listdir(self.folder) if n.startswith("run."))
+        self.known += sorted(n for n in os.listdir(self.folder)
+                             if n.startswith("run.") and n not in self.known)
         found = []
-        for name in names:
+        for name in self.known:
             with open(os.path.join(self.folder, name)) as f:
                 found.append(parse(f.read()))
         return found
