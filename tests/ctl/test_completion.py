@@ -4,8 +4,13 @@
 import os
 import re
 import subprocess
+import sys
 
 from harness import ENVIRONMENT, PATIENCE, TOP, check, same
+
+sys.path.insert(0, os.path.join(TOP, "tests"))
+
+import contract  # noqa: E402
 
 FOLDER = os.path.join(TOP, "etc", "completion")
 # Offered before the command only; --json as well after those that have it.
@@ -13,7 +18,6 @@ GLOBAL = ["--control", "--help", "--json", "--version"]
 NOBODY_THERE = "/nonexistent/control.sock"
 # Whatever the command, this is too much, or there is no daemon: it never comes to act.
 TOO_MUCH = ["1"] * 6
-QUICK = {"ASAN_OPTIONS": "detect_leaks=0"}  # 150 runs
 WEB = "web internal-port=8080 external-port=80"
 RANGE = 'range internal-port="6000-6004" protocol=both'
 
@@ -49,18 +53,21 @@ def options_of_program():
 
 
 def taken(home, commands):
-    """{command: options it takes}, found out by asking the program."""
-    result = {}
+    """{command: options it takes}, as its table has them; the program is asked whether that is so."""
+    known, result = contract.options_of_ctl(contract.Tree(TOP)), {}
     for command in commands:
-        result[command] = set()
-        for option, has_value in options_of_program().items():
-            if option in GLOBAL and option != "--json":
-                continue
-            words = [command, option] + ["1"] * has_value + TOO_MUCH
-            status, _, errors = home.ctl("-c", NOBODY_THERE, *words, environment=QUICK)
-            check(status in (2, 3), "%s: status %d: %s" % (" ".join(words), status, errors))
-            if " has no option " not in errors:
-                result[command].add(option)
+        result[command] = {"--" + thing.split(" --")[1] for thing in known
+                           if thing.startswith("portleasectl %s --" % command)}
+        words = [command]
+        for option in sorted(result[command]):
+            words += [option] + ["1"] * options_of_program()[option]
+        status, _, errors = home.ctl("-c", NOBODY_THERE, *words, *TOO_MUCH)
+        check(status in (2, 3) and "has no option" not in errors, "%r: %d: %s" % (
+            words, status, errors))
+        # And of one that it does not have, it says so.
+        other = min(set(options_of_program()) - result[command] - set(GLOBAL))
+        errors = home.ctl("-c", NOBODY_THERE, command, other, "1", *TOO_MUCH)[2]
+        check("has no option" in errors, "%s %s: %s" % (command, other, errors))
     return result
 
 

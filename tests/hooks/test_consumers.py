@@ -50,7 +50,7 @@ def transmission(stage, **settings):
     with open(os.path.join(folder, "settings.json"), "w") as f:
         json.dump(values, f)
     stage.process("transmission", ["transmission-daemon", "--foreground", "--config-dir", folder])
-    until(lambda: answers("http://127.0.0.1:19091/transmission/rpc"), "Transmission", 30)
+    until(lambda: answers("http://127.0.0.1:19091/transmission/rpc"), "Transmission", 60)
 
 
 def transmission_port(*auth):
