@@ -211,15 +211,17 @@ static void
 map_request(struct sim *s, struct path *p, const struct gw_request *q)
 {
 	struct want *w = want_of(s, p->slot, q->internal);
+	/* a pinhole that cannot be deleted is shortened: the least lifetime is asked for */
+	bool leaves = q->lifetime == 0 || (q->lifetime == 1 && p->slot == SLOT_LAN6);
 	struct track *t;
 
 	if (!w || !(w->was_on & 1u << p->slot)) {
 		sim_fail(s, "request for port %u, which nobody wants there", q->internal);
 		return;
 	}
-	if (q->lifetime && (!want_is_on(s, w, p->slot) || !want_is_live(w)))
+	if (!leaves && (!want_is_on(s, w, p->slot) || !want_is_live(w)))
 		sim_fail(s, "port %u asked for, though nobody wants it", q->internal);
-	if (q->lifetime && q->lifetime != w->spec.lifetime)
+	if (!leaves && q->lifetime != w->spec.lifetime)
 		sim_fail(s, "port %u: %u s asked, %u wanted", q->internal, q->lifetime,
 		    w->spec.lifetime);
 	if (q->prefer_failure && !w->spec.require)
@@ -236,7 +238,7 @@ map_request(struct sim *s, struct path *p, const struct gw_request *q)
 		t->nonce_known = true;
 	}
 	no_loop(s, q, t);
-	if (q->lifetime == 0) {
+	if (leaves) {
 		moved(s, p, q, t);
 		return;
 	}
