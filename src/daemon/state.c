@@ -19,7 +19,8 @@
 #include <unistd.h>
 
 #define STATE_NAME "state.json"
-#define STATE_MAX (8u << 20)
+/* As many mappings as a config can have, with the longest names. */
+#define STATE_MAX (48u << 20)
 /* What changes together is written together. */
 #define SAVE_DELAY MSTIME_SECOND
 #define SAVE_RETRY (60 * MSTIME_SECOND)
