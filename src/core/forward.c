@@ -198,7 +198,10 @@ find_ghost(const struct path *p, const struct mapping *m)
 	TAILQ_FOREACH(ghost, &p->mappings, of_path)
 	if (ghost->unit == NULL && ghost->tries == 0 && ghost->protocol == m->protocol &&
 	    ghost->internal_port == m->internal_port && ghost->count == m->count &&
-	    ghost->wish == m->wish && memcmp(ghost->nonce, m->nonce, sizeof(m->nonce)) == 0)
+	    ghost->wish == m->wish &&
+	    (!m->unit->forward->require || ghost->external_port == m->wish) &&
+	    ((struct ghost *)ghost)->remotes == mapping_remotes(m) &&
+	    memcmp(ghost->nonce, m->nonce, sizeof(m->nonce)) == 0)
 		return ghost;
 	return NULL;
 }
@@ -215,7 +218,10 @@ adopt(struct mapping *m, mstime now, struct mapping *ghost)
 	m->decided = true;
 	m->asked_pcp = ghost->asked_pcp;
 	m->asked_natpmp = ghost->asked_natpmp;
-	mapping_enter(m, now, MAPPING_ACTIVE, m->expires - (mstime)m->lifetime * MSTIME_SECOND / 2);
+	/* One that was to be made anew at its end is asked for before that. */
+	mapping_enter(m, now, MAPPING_ACTIVE,
+	    earlier(((struct ghost *)ghost)->renews,
+		m->expires - (mstime)m->lifetime * MSTIME_SECOND / 8));
 	ghost_free(ghost);
 }
 

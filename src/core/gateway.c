@@ -17,6 +17,9 @@
 /* Changes of protocol that come faster than this are not a negotiation. */
 #define SWITCH_YOUNG (10 * MSTIME_SECOND)
 #define SWITCH_LIMIT 4
+/* A series of first questions as it is in the end: 9 have been sent, the next wait is long. */
+#define SERIES 9u
+#define SERIES_WAIT (9 * MINUTE)
 
 struct gateway *
 gateway_find(const struct engine *e, const char *name)
@@ -167,8 +170,8 @@ path_forget(struct path *p)
 	p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
 	memset(p->epochs, 0, sizeof(p->epochs));
 	p->asked[0] = p->asked[1] = false;
-	p->set_asked = p->last_delete = p->heard = p->checked = p->address_at = p->recovered =
-	    p->renewed_all = p->wished = -1;
+	p->set_asked = p->last_delete = p->heard = p->spoken[0] = p->spoken[1] = p->checked =
+	    p->address_at = p->recovered = p->renewed_all = p->wished = -1;
 	p->silent_since = MSTIME_NEVER;
 	p->hinted = p->outage = p->has_external = p->no_address = false;
 	p->misses = p->probes = 0;
@@ -317,13 +320,23 @@ next_check(struct path *p, mstime now, enum mapper heard)
 		p->address_due = now;
 }
 
+bool
+path_unlearned(const struct path *p, mstime now, enum mapper mapper)
+{
+	unsigned d = dialect(mapper);
+
+	return p->mapper != mapper && p->spoken[1 - d] > p->spoken[d] &&
+	    now - p->spoken[d] >= MINUTE;
+}
+
 void
 path_heard(struct path *p, mstime now, enum mapper mapper, const uint32_t *epoch)
 {
 	/* A box that speaks both is asked by the preferred one, for as long as it answers that. */
-	bool other = mapper == MAPPER_PCP ? p->outage : !p->pcp_spoken;
+	bool other = p->outage || (mapper == MAPPER_NATPMP && !p->pcp_spoken);
 
 	alive(p, now);
+	p->spoken[dialect(mapper)] = now;
 	if (p->mapper == MAPPER_NONE || mapper == path_preferred(p) || other)
 		switch_mapper(p, now, mapper);
 	next_check(p, now, mapper);
@@ -421,10 +434,19 @@ contact_redirect(struct path *p, mstime now, enum mapper spoken)
 static void
 not_understood(struct path *p, mstime now, enum mapper refused, mstime wait)
 {
+	unsigned d = dialect(path_preferred(p));
+	struct contact *c = &p->contact;
+
+	/* Said again, though nobody has asked: a forger would keep it away for ever. */
+	if (!p->answered && p->state == GATEWAY_UNSUPPORTED && c->last[d] == 0)
+		return;
 	p->problem = (struct problem){ TROUBLE_UNSUPPORTED, refused, 0 };
 	p->answered = p->outage = false;
 	path_reset_contact(p, now);
-	p->contact.next[dialect(path_preferred(p))] = now + wait;
+	/* One question then, not a whole series. */
+	c->sends[d] = SERIES;
+	c->wait[d] = SERIES_WAIT;
+	c->next[d] = now + wait;
 	path_enter(p, now, GATEWAY_UNSUPPORTED);
 }
 

@@ -82,6 +82,8 @@ struct ghost {
 	struct mapping mapping; /* first */
 	bool has_internal;
 	struct netaddr internal;
+	uint64_t remotes; /* digest of the source prefixes that it is open to */
+	mstime renews;    /* when the lease was to be renewed */
 };
 
 /* (forward, protocol, family): what events are about. */
@@ -189,6 +191,7 @@ struct path {
 	mstime last_sent;
 	mstime last_delete;  /* -1: never */
 	mstime heard;        /* last accepted answer; -1: never */
+	mstime spoken[2];    /* the same in each dialect(), on this path */
 	mstime silent_since; /* first unanswered transmission after it */
 	bool outage;         /* one probe at a time */
 	unsigned misses;     /* exchanges in a row without an answer */
@@ -262,6 +265,7 @@ bool mapping_leased(const struct mapping *, mstime now);
 /* The only writer of state and due. */
 void mapping_enter(struct mapping *, mstime now, enum mapping_state, mstime due);
 const struct netaddr *mapping_internal(const struct mapping *); /* NULL: this host */
+uint64_t mapping_remotes(const struct mapping *);               /* digest; 0: everybody */
 enum mapper mapping_mapper(const struct mapping *, mstime now); /* whom to ask next */
 void mapping_sent(struct mapping *, mstime now, enum mapper);
 /* Nothing spoken here can say what is wanted. */
@@ -373,6 +377,8 @@ bool path_needs_address(const struct path *, mstime now);
 /* What is known of the external address, by either protocol. */
 bool path_external(const struct path *, mstime now, struct netaddr *out);
 /* Something acceptable came in, spoken by `mapper`. `epoch` is NULL when it carried none. */
+/* This protocol was spoken here, but now only the other is answered: another firmware. */
+bool path_unlearned(const struct path *, mstime now, enum mapper);
 void path_heard(struct path *, mstime now, enum mapper, const uint32_t *epoch);
 void path_address(struct path *, mstime now, bool ok, const struct netaddr *);
 void path_version_error(struct path *, mstime now, enum mapper spoken, uint32_t rest);

@@ -12,6 +12,8 @@
 #define NO_ADDRESS_WAIT (30 * MSTIME_SECOND)
 /* A lease whose renewals were refused, and then went unanswered. */
 #define REFUSED_WAIT (30 * MSTIME_SECOND)
+/* So many packets, all unanswered, are not lost ones. */
+#define UNLEARNED 8u
 #define UNSUPPORTED_WAIT (15 * 60 * MSTIME_SECOND)
 /* Each try opens, for a moment, what must not be open. */
 #define IGNORED_WAIT (60 * 60 * MSTIME_SECOND)
@@ -52,6 +54,20 @@ asks_by_itself(const struct mapping *m, enum mapper spoken)
 {
 	return !ask_possible(m, spoken) && path_allows(m->path, MAPPER_PCP) &&
 	    (!m->asked_pcp || path_preferred(m->path) == MAPPER_NATPMP);
+}
+
+uint64_t
+mapping_remotes(const struct mapping *m)
+{
+	const struct forward *f = m->unit != NULL ? m->unit->forward : NULL;
+	const uint8_t *octet = f != NULL ? (const uint8_t *)f->remotes : NULL;
+	uint64_t digest = 0;
+
+	if (f == NULL)
+		return 0;
+	for (size_t i = 0; i < f->n_remotes * sizeof(*f->remotes); i++)
+		digest = (digest ^ octet[i]) * 0x100000001b3 + 1;
+	return digest;
 }
 
 enum mapper
@@ -111,6 +127,11 @@ renewal_due(struct mapping *m)
 void
 mapping_unanswered(struct mapping *m, mstime now)
 {
+	/* Nobody can renew it any more, and the gateway has forgotten it with its old firmware. */
+	if (m->expires != 0 && m->tries >= UNLEARNED && path_unlearned(m->path, now, m->maker)) {
+		m->expires = now;
+		mapping_age(m, now);
+	}
 	if (!mapping_leased(m, now) || m->suspect)
 		mapping_enter(m, now, m->state, now); /* its turn comes with the next probe */
 	else if (m->refusals > 0) /* not a renewal in its time, which is long past */
@@ -507,6 +528,8 @@ ghost_new(const struct mapping *m, mstime now, mstime due)
 		return NULL;
 	ghost = &g->mapping;
 	*ghost = *m;
+	g->remotes = mapping_remotes(m);
+	g->renews = m->state == MAPPING_ACTIVE ? m->due : now;
 	g->has_internal = internal != NULL;
 	if (internal != NULL)
 		g->internal = *internal;

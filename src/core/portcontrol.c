@@ -51,6 +51,9 @@ portcontrol_send_map(struct path *p, mstime now, struct mapping *m, enum mapper 
 	if (mapper != MAPPER_PCP && m->unit != NULL && m->count > 1)
 		portset_split(m, now); /* NAT-PMP knows single ports only */
 	mapping_sent(m, now, mapper);
+	/* What this protocol cannot say is not said without the rest: it would be another wish. */
+	if (lifetime != 0 && !ask_possible(m, mapper))
+		return 0;
 	if (lifetime == 0)
 		p->last_delete = now;
 	if (mapper == MAPPER_PCP)
@@ -104,6 +107,8 @@ natpmp_address(struct path *p, mstime now, const struct natpmp_reply *r)
 {
 	if (answers(p, EXCHANGE_ADDRESS, MAPPER_NATPMP))
 		exchange_done(p, now);
+	else if (r->result != NATPMP_SUCCESS)
+		return; /* what some say to a PCP request */
 	else if (r->has_epoch && overtaken(p, MAPPER_NATPMP, r->epoch, NULL))
 		return;
 	path_heard(p, now, MAPPER_NATPMP, r->has_epoch ? &r->epoch : NULL);

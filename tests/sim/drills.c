@@ -22,6 +22,8 @@ drill_phase(struct sim *s)
 	sim_log(s, s->calm ? "calm" : "chaos", 0, "", 0);
 	if (!s->calm) {
 		sim_schedule(s, s->now + 1, H_FAULT, 0);
+		if (s->wide)
+			sim_schedule(s, s->now + 1, H_ODD, 0);
 		sim_schedule(
 		    s, s->now + HOUR / 2 + (mstime)rng_below(&s->faults, 5 * HOUR), H_PHASE, 0);
 		return;
@@ -32,6 +34,10 @@ drill_phase(struct sim *s)
 	at(s, 80, DRILL_QUIET_BEGIN);
 	at(s, 120, DRILL_QUIET_END);
 	at(s, 122, DRILL_REBOOT);
+	if (s->wide) {
+		at(s, 130, DRILL_EDIT);
+		at(s, 140, DRILL_HOLD);
+	}
 	at(s, 150, DRILL_RESTART);
 	at(s, 165, DRILL_STOP);
 	sim_schedule(s, s->now + CALM, H_PHASE, 0);
@@ -52,7 +58,13 @@ mappings_of(const struct sim *s, unsigned slot)
 static mstime
 round_trips(const struct sim *s, unsigned slot)
 {
-	return 500 + 2 * (mstime)s->rtt * (mstime)(2 * mappings_of(s, slot) + 4);
+	mstime apart = 0;
+
+	/* What only PCP can say is asked for by PCP first, where it may not be spoken. */
+	for (unsigned i = 0; i < s->n_wants; i++)
+		if (want_is_on(s, &s->wants[i], slot) && want_has_options(&s->wants[i]))
+			apart += 2 * MSTIME_SECOND * (mstime)want_mappings(&s->wants[i]);
+	return 500 + apart + 2 * (mstime)s->rtt * (mstime)(2 * mappings_of(s, slot) + 4);
 }
 
 static bool
@@ -144,7 +156,7 @@ drill_quiet(struct sim *s, bool ends)
 	if (!ends) {
 		s->in_quiet = well(s);
 		for (unsigned i = 0; i < s->n_wants; i++)
-			if (s->wants[i].spec.require)
+			if (want_is_special(&s->wants[i]))
 				s->in_quiet = false; /* its retries would have to be told apart */
 		s->window_begin = s->now;
 		s->window_sent = s->sent;
@@ -199,7 +211,7 @@ drill_reboot_check(struct sim *s)
 		for (unsigned k = 0; k < s->n_wants; k++) {
 			const struct want *w = &s->wants[k];
 			mstime every = oracle_renewal(s, w, i);
-			if (w->spec.require)
+			if (want_is_special(w))
 				return;
 			if (want_is_on(s, w, i))
 				budget += want_mappings(w) *
@@ -286,6 +298,102 @@ drill_restart_check(struct sim *s)
 	must_be_up(s, "a restart");
 	s->drilling = false;
 	remember_ports(s, true);
+	if (s->clean) /* nothing was there that could have been in the way */
+		oracle_pairs(s);
+	s->clean = false;
+}
+
+/* ---- a reload, a hold ------------------------------------------------------------------- */
+
+static struct want *
+some_want(struct sim *s, bool on_demand)
+{
+	unsigned first = (unsigned)rng_below(&s->odd, s->n_wants);
+
+	for (unsigned i = 0; i < s->n_wants; i++) {
+		struct want *w = &s->wants[(first + i) % s->n_wants];
+		if (!want_is_special(w) && (!on_demand || (w->spec.on_demand && w->held)))
+			return w;
+	}
+	return NULL;
+}
+
+static bool
+strays(struct sim *s)
+{
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (oracle_stray(s, i))
+			return true;
+	return false;
+}
+
+static void
+check_later(struct sim *s, enum drill d)
+{
+	mstime due = 10 * MSTIME_SECOND;
+
+	for (unsigned i = 0; i < SLOTS; i++)
+		due += round_trips(s, i) + rebirth(s, i);
+	s->drilling = true;
+	sim_schedule(s, s->now + due, H_DRILL, d);
+}
+
+static void
+drill_edit(struct sim *s)
+{
+	struct want *w = some_want(s, false);
+	enum edit edit = (enum edit)PICK(
+	    &s->odd, EDIT_NAME, EDIT_INTERNAL, EDIT_PROTOCOLS, EDIT_GATEWAY, EDIT_FAMILY);
+
+	if (!well(s) || !w)
+		return;
+	s->strays = strays(s);
+	s->window_sent = s->sent;
+	/* what is due just now is not the reload's, and who holds it must find the new name */
+	if (edit == EDIT_NAME && !w->spec.on_demand && !oracle_short_leases(s) &&
+	    engine_next(s->engine) > s->now) {
+		odd_edit(s, w, edit);
+		if (s->sent != s->window_sent)
+			sim_fail(s, "a forward that is called otherwise was sent for");
+	} else {
+		odd_edit(s, w, edit);
+	}
+	check_later(s, DRILL_EDIT_CHECK);
+}
+
+static void
+drill_edit_check(struct sim *s)
+{
+	must_be_up(s, "a reload, or a hold");
+	s->drilling = false;
+	for (unsigned i = 0; i < SLOTS; i++) {
+		const struct gw_entry *e = s->strays ? NULL : oracle_stray(s, i);
+		if (e && s->now > s->slots[i].excused)
+			sim_fail(
+			    s, "port %u is still mapped, though not wanted any more", e->internal);
+	}
+}
+
+/* Let go, and after a while held again. */
+static void
+drill_hold(struct sim *s)
+{
+	struct want *w = some_want(s, true);
+
+	if (!well(s) || !w)
+		return;
+	s->strays = strays(s);
+	s->holder = (unsigned)(w - s->wants);
+	host_hold(s, w, false);
+	check_later(s, DRILL_HOLD_CHECK);
+}
+
+static void
+drill_hold_check(struct sim *s)
+{
+	drill_edit_check(s);
+	host_hold(s, &s->wants[s->holder], true);
+	check_later(s, DRILL_EDIT_CHECK);
 }
 
 static void
@@ -300,7 +408,8 @@ drill_stop(struct sim *s)
 	s->drilling = true;
 	memset(s->drill_ports, 0, sizeof s->drill_ports);
 	host_release(s);
-	host_start(s, true);
+	s->clean = s->wide && rng_chance(&s->odd, 500);
+	host_start(s, !s->clean);
 	sim_schedule(s, s->now + due, H_DRILL, DRILL_RESTART_CHECK);
 }
 
@@ -332,7 +441,17 @@ drill_run(struct sim *s, enum drill d)
 	case DRILL_STOP:
 		drill_stop(s);
 		break;
-	default:
+	case DRILL_EDIT:
+		drill_edit(s);
+		break;
+	case DRILL_EDIT_CHECK:
+		drill_edit_check(s);
+		break;
+	case DRILL_HOLD:
+		drill_hold(s);
+		break;
+	case DRILL_HOLD_CHECK:
+		drill_hold_check(s);
 		break;
 	}
 }

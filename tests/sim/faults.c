@@ -231,7 +231,10 @@ move(struct sim *s)
 {
 	if (s->slots[0].flapped)
 		return;
-	s->slots[0].box = 1 - s->slots[0].box;
+	if (s->slots[0].box != BOX_OTHER)
+		s->slots[0].box = BOX_OTHER;
+	else
+		s->slots[0].box = s->cafe ? BOX_CAFE : BOX_HOME;
 	host_path_up(s, 0, true);
 }
 
@@ -344,7 +347,7 @@ forged_datagram(struct sim *s, struct path *p)
 			o[i] = (uint8_t)rng_next(&s->faults);
 		o[0] = rng_chance(&s->faults, 500) ? 2 : (uint8_t)(o[0] | 1);
 		/* a version error by chance, or what looks like the answer of a FRITZ!Box */
-		accepted = n >= 2 && o[1] & 128 && (n < 12 || o[3] == 1);
+		accepted = n >= 2 && o[1] & 128 && (n < 24 || o[3] == 1);
 	}
 	sim_log(s, "forged", p->number, o, n);
 	oracle_answered(s, p, o, n);
@@ -388,13 +391,7 @@ forge_announcements(struct sim *s, unsigned slot)
 			      e->bytes, 0, (uint32_t)rng_below(&s->faults, 5), 0x42424242));
 	}
 	if (spoofed) /* the address in a spoofed one may be believed until it is asked for */
-		for (unsigned i = 0; i < 1; i++) {
-			unsigned box = s->slots[slot].box;
-			uint32_t real = s->boxes[box].external;
-			s->boxes[box].external = 0x42424242;
-			oracle_address(s, box);
-			s->boxes[box].external = real;
-		}
+		oracle_lie(s, s->slots[slot].box, 0x42424242);
 }
 
 /* ---- choice ----------------------------------------------------------------------------- */
@@ -517,6 +514,9 @@ recovered_by(struct sim *s, unsigned slot)
 		/* the address that NAT-PMP's map replies do not tell is asked so often */
 		wait += (mstime)slot_gateway(s, slot)->probe_interval * MSTIME_SECOND;
 	}
+	/* Each sixteenth, fourth or second probe of an outage is in the other protocol. */
+	if (g->firmware > p->heard)
+		wait += silence < 9 * MINUTE ? 70 * MSTIME_SECOND : 130 * MSTIME_SECOND;
 	return s->now + wait;
 }
 

@@ -166,7 +166,7 @@ pace_of_mapping(struct sim *s, struct path *p, const struct gw_request *q, struc
 
 	/* a clock that starts again, be it by overflow, is a reason to ask */
 	if (gw_epoch(&s->boxes[p->box], s->now) < 600 ||
-	    want_of(s, p->slot, q->internal)->spec.require || t->local != p->local ||
+	    want_is_special(want_of(s, p->slot, q->internal)) || t->local != p->local ||
 	    !t->asked_at || !undisturbed(s))
 		return;
 	if (q->version == 2 && t->answered && t->result == 0 && gap < RENEW_MIN)
@@ -199,7 +199,7 @@ no_loop(struct sim *s, const struct gw_request *q, struct track *t)
 static void
 moved(struct sim *s, const struct path *p, const struct gw_request *q, struct track *t)
 {
-	if (!undisturbed(s) || want_of(s, p->slot, q->internal)->spec.require || s->releasing ||
+	if (!undisturbed(s) || want_is_special(want_of(s, p->slot, q->internal)) || s->releasing ||
 	    s->boxes[p->box].never_renews)
 		t->deletes = 0;
 	else if (t->asked_at && ++t->deletes > 4)

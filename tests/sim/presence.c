@@ -11,6 +11,8 @@
 #define REBIRTH (20 * MSTIME_SECOND)
 /* A port that is required is tried for again every 15 minutes. */
 #define REQUIRE_RETRY (17 * MINUTE)
+/* That PCP is spoken now, or an option processed, is found out within the hour. */
+#define OPTION_RETRY (75 * MINUTE)
 
 /* ---- what the engine says --------------------------------------------------------------- */
 
@@ -102,7 +104,8 @@ port_is_up(struct sim *s, unsigned slot, const struct want *w, uint8_t protocol,
 	const struct slot *g = &s->slots[slot];
 	struct gw_box *b = &s->boxes[g->box];
 	unsigned port = w->spec.assigned ? 0u : w->spec.internal_port + k;
-	const struct gw_entry *e = gw_find(b, s->now, g->local, protocol, (uint16_t)port);
+	uint32_t client = w->spec.has_internal ? THIRD : g->local;
+	const struct gw_entry *e = gw_find(b, s->now, client, protocol, (uint16_t)port);
 	const struct view *v = &s->views[track_index(slot, protocol, want_port(w, k))];
 	struct netaddr external = oracle_external(s, slot);
 
@@ -192,6 +195,38 @@ required_is_well(struct sim *s, unsigned slot, const struct want *w, uint8_t pro
 	return s->now - s->could_since[t] < REQUIRE_RETRY || s->now - s->calm_since < REQUIRE_RETRY;
 }
 
+/* With options that the gateway must process: it does, or it is not published. */
+static bool
+options_are_well(struct sim *s, unsigned slot, const struct want *w, uint8_t protocol, unsigned k,
+    char *why, size_t n)
+{
+	unsigned t = track_index(slot, protocol, want_port(w, k));
+	const struct gw_box *b = &s->boxes[s->slots[slot].box];
+
+	if (w->spec.require &&
+	    !could_be_had(s, slot, protocol, (uint16_t)(w->spec.internal_port + k), wish(w, k))) {
+		s->could_since[t] = 0;
+		return true;
+	}
+	if (b->speaks == SPEAKS_NATPMP || b->options != OPTIONS_PROCESSED) {
+		s->could_since[t] = 0;
+		if (s->views[t].state == MAPPING_FAILED)
+			s->seen[FEATURE_OPTION_REFUSED]++;
+		else if (s->views[t].state == MAPPING_ACTIVE)
+			snprintf(why, n,
+			    "port %u is active at gateway %u without its option (%d %d)",
+			    want_port(w, k), slot, b->options, b->speaks);
+		return s->views[t].state != MAPPING_ACTIVE;
+	}
+	if (!s->could_since[t])
+		s->could_since[t] = s->now;
+	if (port_is_up(s, slot, w, protocol, k, why, n)) {
+		s->seen[w->spec.has_internal ? FEATURE_THIRD_PARTY : FEATURE_FILTER]++;
+		return true;
+	}
+	return s->now - s->could_since[t] < OPTION_RETRY || s->now - s->calm_since < OPTION_RETRY;
+}
+
 static bool
 idle_is_idle(struct sim *s, unsigned slot, const struct want *w, uint8_t protocol, unsigned k,
     char *why, size_t n)
@@ -213,6 +248,9 @@ want_is_well(
 	for (unsigned k = 0; k < w->spec.count; k++) {
 		if (!want_is_live(w)) {
 			if (!idle_is_idle(s, slot, w, protocol, k, why, n))
+				return false;
+		} else if (want_has_options(w)) {
+			if (!options_are_well(s, slot, w, protocol, k, why, n))
 				return false;
 		} else if (w->spec.require) {
 			if (!required_is_well(s, slot, w, protocol, k, why, n))
@@ -241,6 +279,16 @@ oracle_is_up(struct sim *s, unsigned slot, char *why, size_t n)
 	return true;
 }
 
+/* Leases too short for renewals 4 s apart come and go, and take all there is of the pace. */
+bool
+oracle_short_leases(const struct sim *s)
+{
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (s->slots[i].used && s->boxes[s->slots[i].box].max_life < 13)
+			return true;
+	return false;
+}
+
 /* ---- what must not be there ------------------------------------------------------------- */
 
 static bool
@@ -252,7 +300,8 @@ entry_is_wanted(const struct sim *s, const struct slot *g, const struct gw_entry
 
 		for (unsigned slot = 0; slot < SLOTS && want_is_live(w); slot++)
 			if (want_is_on(s, w, slot) && s->slots[slot].box == g->box &&
-			    s->slots[slot].local == e->client && k < w->spec.count &&
+			    (w->spec.has_internal ? THIRD : s->slots[slot].local) == e->client &&
+			    k < w->spec.count &&
 			    (e->protocol == PROTOCOL_TCP ? w->spec.tcp : w->spec.udp) &&
 			    (!w->spec.require || e->external == wish(w, k)))
 				return true;
@@ -269,8 +318,8 @@ oracle_stray(struct sim *s, unsigned slot)
 		const struct gw_entry *e = &s->boxes[g->box].entries[k];
 
 		/* an assigned one cannot be deleted, it lapses */
-		if (e->used && e->until > s->now && e->client == g->local && e->internal &&
-		    !entry_is_wanted(s, g, e))
+		if (e->used && e->until > s->now && e->internal &&
+		    (e->client == g->local || e->client == THIRD) && !entry_is_wanted(s, g, e))
 			return e;
 	}
 	return NULL;
@@ -282,8 +331,9 @@ oracle_nothing_left(struct sim *s)
 	for (unsigned i = 0; i < SLOTS; i++)
 		for (unsigned k = 0; s->slots[i].used && k < GW_ENTRIES; k++) {
 			const struct gw_entry *e = &s->boxes[s->slots[i].box].entries[k];
-			if (e->used && e->until > s->now && e->client == s->slots[i].local &&
-			    e->internal)
+			/* not what this daemon has never heard of: a start without memory */
+			if (e->used && e->until > s->now && e->internal &&
+			    entry_is_wanted(s, &s->slots[i], e))
 				sim_fail(s, "port %u was left behind at the gateway", e->internal);
 		}
 }
@@ -301,7 +351,7 @@ oracle_pairs(struct sim *s)
 			const struct forward_spec *f = &w->spec;
 
 			if (!want_is_on(s, w, slot) || !want_is_live(w) || !f->tcp || !f->udp ||
-			    f->independent || f->require || f->assigned)
+			    f->independent || f->require || f->assigned || want_has_options(w))
 				continue;
 			for (unsigned k = 0; k < f->count; k++) {
 				uint16_t port = (uint16_t)(f->internal_port + k);
@@ -333,11 +383,10 @@ see(struct sim *s)
 		const struct want *w = &s->wants[i];
 		const struct forward_spec *f = &w->spec;
 
-		if (!want_is_live(w) || f->require)
+		if (!want_is_live(w) || f->require || want_has_options(w))
 			continue;
 		s->seen[FEATURE_IPV6] += f->ipv6;
 		s->seen[FEATURE_BOTH] += f->ipv4 && f->ipv6;
-		s->seen[FEATURE_PAIR] += f->tcp && f->udp && !f->independent;
 		s->seen[FEATURE_RANGE] += f->count > 1;
 		s->seen[FEATURE_ANY] += f->external == EXTERNAL_ANY && !f->assigned;
 		s->seen[FEATURE_ASSIGNED] += f->assigned;

@@ -79,6 +79,10 @@ enum fault {
 
 #define BIT(fault) (1u << (fault))
 
+/* Still open: some leases of a box that has changed its protocol, or its mind, come back later than
+ * the oracles want. These strike only with --open. */
+#define OPEN_FAULTS (BIT(FAULT_FIRMWARE) | BIT(FAULT_UPDATE))
+
 /* What a wide world may have. Each must have been seen to work in the whole run. */
 enum feature {
 	FEATURE_IPV6,
@@ -97,6 +101,9 @@ enum feature {
 	FEATURE_NEVER_RENEWS,
 	FEATURE_ECHOES,
 	FEATURE_TRANSLATES,
+	FEATURE_FILTER,
+	FEATURE_THIRD_PARTY,
+	FEATURE_OPTION_REFUSED,
 	FEATURES
 };
 
@@ -220,8 +227,9 @@ struct slot {
 	uint32_t local;
 	unsigned local_serial;
 	bool flapped;
-	mstime excused; /* by then everything must be back */
-	bool unnoticed; /* lost state in a way nobody can see */
+	mstime firmware; /* its box had an update */
+	mstime excused;  /* by then everything must be back */
+	bool unnoticed;  /* lost state in a way nobody can see */
 };
 
 /* Documents of the state file, to be freed. */
@@ -243,7 +251,8 @@ struct sim {
 	uint64_t seed, hash, seq;
 	mstime now, begin, end;
 	struct rng net, faults, engine_rng, setup, odd;
-	bool wide;
+	bool wide, cafe;
+	unsigned without; /* faults that do not strike here */
 
 	struct node *heap;
 	size_t n_heap, heap_room;
@@ -267,6 +276,9 @@ struct sim {
 	unsigned mask, active;
 	uint64_t generation; /* of chaos: old mood ends are stale */
 	bool calm, drilling, releasing, healthy, pardoned;
+	bool strays; /* before the drill */
+	bool clean;  /* nothing of ours was at the gateways when it began */
+	unsigned holder;
 	mstime calm_since, drill_due;
 	mstime release_at;
 	unsigned rtt;
@@ -335,12 +347,24 @@ struct path *host_path(struct sim *, unsigned slot);
 struct path *host_path_numbered(struct sim *, uint32_t number);
 
 /* odd.c: faults of wide worlds */
+enum edit {
+	EDIT_NAME,
+	EDIT_INTERNAL,
+	EDIT_PROTOCOLS,
+	EDIT_GATEWAY,
+	EDIT_FAMILY,
+	EDIT_REQUIRE,
+	EDIT_DEMAND,
+	EDIT_LIFETIME,
+	EDITS
+};
 void odd_strike(struct sim *);
-void odd_calm(struct sim *);
+void odd_edit(struct sim *, struct want *, enum edit);
 
 /* wire.c */
 struct netaddr wire_box_address(const struct sim *, unsigned box);
 void wire_to_box(struct sim *, struct path *, const void *bytes, size_t n);
+void wire_to_host(struct sim *, struct path *, const void *bytes, size_t n);
 void wire_at_box(struct sim *, const struct event *);
 void wire_at_host(struct sim *, const struct event *);
 void wire_icmp(struct sim *, const struct event *);
@@ -381,6 +405,8 @@ void oracle_request(struct sim *, struct path *, const uint8_t *bytes, size_t n)
 void oracle_answered(struct sim *, struct path *, const uint8_t *bytes, size_t n);
 void oracle_granted(struct sim *, unsigned box, const struct gw_outcome *);
 void oracle_address(struct sim *, unsigned box);
+/* Somebody else tells this one in its name. */
+void oracle_lie(struct sim *, unsigned box, uint32_t address);
 void oracle_event(struct sim *, const struct engine_event *);
 void oracle_lease_end(struct sim *, const struct event *);
 void oracle_restart(struct sim *);
@@ -401,6 +427,7 @@ bool oracle_is_up(struct sim *, unsigned slot, char *why, size_t n);
 /* Statuses are honest; told events agree. */
 void oracle_audit(struct sim *);
 void oracle_nothing_left(struct sim *);
+bool oracle_short_leases(const struct sim *);
 /* A lease of ours that nobody wants (any more), or NULL. */
 const struct gw_entry *oracle_stray(struct sim *, unsigned slot);
 /* Both protocols of a pair have one port wherever they could have. */
@@ -441,6 +468,23 @@ static inline uint16_t
 want_port(const struct want *w, unsigned k)
 {
 	return (uint16_t)((w->spec.assigned ? w->base : w->spec.internal_port) + k);
+}
+
+/* Another host that mappings may be for: as address, and as the gateways' number of it. */
+#define THIRD 0xc0a8014du
+
+/* Can only PCP say what is wanted, with options that the gateway must have processed? */
+static inline bool
+want_has_options(const struct want *w)
+{
+	return w->spec.has_internal || w->spec.n_remotes;
+}
+
+/* One whose refusals and retries are its own matter. */
+static inline bool
+want_is_special(const struct want *w)
+{
+	return w->spec.require || want_has_options(w);
 }
 
 /* How many mappings it has in each family. */

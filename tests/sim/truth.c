@@ -77,7 +77,12 @@ oracle_granted(struct sim *s, unsigned box, const struct gw_outcome *o)
 void
 oracle_address(struct sim *s, unsigned box)
 {
-	uint32_t a = s->boxes[box].external;
+	oracle_lie(s, box, s->boxes[box].external);
+}
+
+void
+oracle_lie(struct sim *s, unsigned box, uint32_t a)
+{
 	unsigned n = s->n_addresses[box];
 
 	for (unsigned i = 0; i < n && i < 16; i++)
@@ -160,11 +165,11 @@ oracle_honest(struct sim *s, const struct want *w, const struct mapping_status *
 	}
 	if (p->dead)
 		sim_fail(s, "port %u is active, but our address is gone", m->internal_port);
-	t = find_grant(s, g->box, g->local, m->protocol, w->spec.assigned ? 0 : m->internal_port,
-	    m->external_port);
+	t = find_grant(s, g->box, w->spec.has_internal ? THIRD : g->local, m->protocol,
+	    w->spec.assigned ? 0 : m->internal_port, m->external_port);
 	if (!t)
-		sim_fail(s, "port %u: external port %u was never granted", m->internal_port,
-		    m->external_port);
+		sim_fail(s, "port %u: external port %u was never granted by gateway %u (box %u)",
+		    m->internal_port, m->external_port, slot, g->box);
 	else if (t->until + slack < s->now)
 		sim_fail(s, "port %u is active %lld ms after its lease ended", m->internal_port,
 		    (long long)(s->now - t->until));
@@ -271,7 +276,7 @@ mapping_event(struct sim *s, const struct engine_event *e, struct want *w, struc
 		break;
 	case EVENT_LOST:
 		if (s->calm && s->healthy && !s->drilling && !s->releasing &&
-		    s->now > s->slots[slot].excused && s->boxes[s->slots[slot].box].max_life >= 13)
+		    s->now > s->slots[slot].excused && !oracle_short_leases(s))
 			sim_fail(s, "port %u lost in calm", port);
 		/* fall through */
 	case EVENT_RELEASED:

@@ -77,7 +77,8 @@ add_assigned(struct sim *s, struct want *w)
 	f->count = 1;
 	f->external = EXTERNAL_ANY;
 	f->external_port = 0;
-	f->require = false;
+	f->require = f->has_internal = false;
+	f->n_remotes = 0;
 	f->ipv4 = true;
 	f->ipv6 = false;
 }
@@ -108,6 +109,47 @@ add_twin(struct sim *s)
 	s->gateways[GATEWAY_TWIN].name = "twin";
 }
 
+/* For another host, or not for everybody: only PCP can say that. */
+static void
+add_option(struct sim *s, struct want *w)
+{
+	static const struct netprefix remote = {
+		.addr = { { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 198, 51, 100, 0 } },
+		.bits = 120
+	};
+	struct forward_spec *f = &w->spec;
+
+	if (s->gateways[w->gateway].n_mappers < 2 || f->require)
+		return;
+	if (rng_chance(&s->odd, 500)) {
+		f->has_internal = true;
+		f->internal = gw_netaddr(THIRD);
+	} else {
+		f->remotes = &remote;
+		f->n_remotes = 1;
+	}
+}
+
+static void
+add_cafe(struct sim *s)
+{
+	struct rng *r = &s->odd;
+	struct gw_box *b = &s->boxes[BOX_CAFE];
+
+	*b = s->boxes[BOX_HOME];
+	b->rng.s = rng_next(r);
+	b->external = 0xcb007101 + BOX_CAFE * 256;
+	b->speaks = (enum gw_speaks)rng_below(r, 3);
+	b->stranger = b->speaks == SPEAKS_NATPMP
+	    ? (enum gw_stranger)PICK(r, STRANGER_MUTE, STRANGER_V0_8, STRANGER_V1, STRANGER_ODD)
+	    : (enum gw_stranger)PICK(r, STRANGER_MUTE, STRANGER_V2_24, STRANGER_FRAGMENT);
+	b->ports = (enum gw_ports)rng_below(r, 4);
+	b->options = (enum gw_options)rng_below(r, 3);
+	b->announces = (enum gw_announce)rng_below(r, 5);
+	b->strict = rng_chance(r, 600);
+	b->epoch_base = (uint32_t)rng_below(r, 1000000);
+}
+
 static void
 widen_forward(struct sim *s, struct want *w)
 {
@@ -133,6 +175,8 @@ widen_forward(struct sim *s, struct want *w)
 		f->ipv6 = true;
 		f->ipv4 = rng_chance(r, 500);
 	}
+	if (!f->ipv6 && rng_chance(r, 120))
+		add_option(s, w);
 }
 
 void
@@ -147,6 +191,11 @@ widen(struct sim *s)
 		add_vpn(s);
 	if (rng_chance(r, 250))
 		add_twin(s);
+	add_cafe(s);
+	for (unsigned i = BOX_HOME; i <= BOX_VPN; i++) {
+		s->boxes[i].options = (enum gw_options)rng_below(r, 3);
+		s->boxes[i].announces = (enum gw_announce)rng_below(r, 5);
+	}
 	for (unsigned i = 0; i < s->n_wants; i++)
 		widen_forward(s, &s->wants[i]);
 	if (s->slots[SLOT_VPN].used && rng_chance(r, 500))

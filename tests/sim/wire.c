@@ -52,6 +52,13 @@ wire_to_box(struct sim *s, struct path *p, const void *bytes, size_t n)
 	carry(s, H_TO_BOX, (uint32_t)(p - s->paths), bytes, n);
 }
 
+/* The box speaks without having been asked. */
+void
+wire_to_host(struct sim *s, struct path *p, const void *bytes, size_t n)
+{
+	carry(s, H_TO_HOST, (uint32_t)(p - s->paths), bytes, n);
+}
+
 void
 wire_at_box(struct sim *s, const struct event *e)
 {
@@ -195,8 +202,10 @@ wire_announcement(struct sim *s, const struct event *e)
 	for (uint32_t i = 0; i < s->n_paths; i++) {
 		struct path *p = &s->paths[i];
 		struct netaddr theirs = wire_box_address(s, p->box);
+		/* an IPv6 router has several link-local addresses */
 		if (!p->done && s->slots[p->slot].ifindex == e->path &&
-		    netaddr_equal(&theirs, &e->source)) {
+		    (netaddr_equal(&theirs, &e->source) ||
+			(s->boxes[p->box].ipv6 && e->source.b[0] == 0xfe))) {
 			oracle_network_event(s, p);
 			p->last_answered = true; /* what was asked before is void */
 		}

@@ -14,7 +14,8 @@ static const char *const fault_names[FAULTS] = { "loss", "duplicates", "delay", 
 static const char *const feature_names[FEATURES] = { "ipv6", "both families", "pair", "range",
 	"any port", "require, had", "require, refused", "assigned", "held", "idle", "vpn",
 	"same gateway address twice", "two gateways in one box", "renewals refused (Q-094)",
-	"ports echoed (Q-054)", "NAT66" };
+	"ports echoed (Q-054)", "NAT66", "source filter", "for another host",
+	"an option refused or ignored" };
 
 const char *
 sim_fault_name(enum fault f)
@@ -445,6 +446,7 @@ sim_make(uint64_t seed, mstime days, bool wide, bool trace)
 	for (unsigned i = 0; i < s->n_wants; i++)
 		make_forward(s, i);
 	s->wide = wide;
+	s->without = OPEN_FAULTS;
 	if (wide)
 		widen(s);
 	make_length(s, days);
