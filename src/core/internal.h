@@ -81,6 +81,7 @@ later(mstime a, mstime b)
 struct ghost {
 	struct mapping mapping; /* first */
 	bool has_internal;
+	bool leftover; /* of an earlier run: nobody has asked for it in this one */
 	struct netaddr internal;
 	uint64_t remotes; /* digest of the source prefixes that it is open to */
 	mstime renews;    /* when the lease was to be renewed */

@@ -59,6 +59,7 @@ static void
 make_ghost(struct path *p, const struct memory_mapping *s, mstime now)
 {
 	struct engine *e = p->engine;
+	struct ghost *ghost;
 	struct ghost left = { .mapping = { .path = p,
 				  .maker = s->mapper,
 				  .protocol = s->protocol,
@@ -79,7 +80,10 @@ make_ghost(struct path *p, const struct memory_mapping *s, mstime now)
 		.internal_port = s->internal_port };
 
 	e->io->nonce(e->ctx, &key, left.mapping.nonce);
-	(void)ghost_new(&left.mapping, now, in_the_way(&left.mapping) ? now : now + PATIENCE);
+	ghost = (struct ghost *)ghost_new(
+	    &left.mapping, now, in_the_way(&left.mapping) ? now : now + PATIENCE);
+	if (ghost != NULL)
+		ghost->leftover = true;
 }
 
 void
@@ -102,11 +106,10 @@ leftover_release(struct path *p, mstime now)
 	}
 }
 
-/* Known by its lifetime: nobody has granted it in this run. */
 static bool
 is_leftover(const struct mapping *m)
 {
-	return m->unit == NULL && m->lifetime == 0 && m->tries == 0;
+	return m->unit == NULL && ((const struct ghost *)m)->leftover && m->tries == 0;
 }
 
 void

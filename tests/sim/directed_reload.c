@@ -210,7 +210,28 @@ restarted(struct stage *st, int variant)
 	    "mapped at %u", stage_active(st, 5000, PROTOCOL_TCP));
 }
 
+/* Other ports are wished for faster than the gateway answers: what it may have granted meanwhile is
+ * deleted, or it would be kept instead of the last wish. */
+static void
+hasty(struct stage *st, int variant)
+{
+	struct forward_spec web = stage_spec(5000, PROTOCOL_TCP, 3600);
+
+	web.external = EXTERNAL_FIXED;
+	web.external_port = 80;
+	stage_only(st, variant ? MAPPER_NATPMP : MAPPER_PCP);
+	stage_start(st);
+	stage_path_up(st);
+	stage_want(st, &web);
+	for (web.external_port = 81; web.external_port < 84; web.external_port++)
+		stage_want(st, &web);
+	stage_run(st, 10 * MSTIME_SECOND);
+	EXPECT(st, stage_active(st, 5000, PROTOCOL_TCP) == 83, "port %u",
+	    stage_active(st, 5000, PROTOCOL_TCP));
+}
+
 const struct directed directed_reload[] = {
+	{ "reload: faster than the gateway answers", hasty, 2 },
 	{ "reload: while the daemon was down", restarted, 4 },
 	{ "reload: one change", moved, 4 },
 	{ "reload: what really goes", gone, 5 },
