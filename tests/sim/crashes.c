@@ -135,6 +135,7 @@ is_ours(const struct sim *s, unsigned slot, const struct gw_entry *e)
 	return e->used && e->until > s->now && e->client == s->slots[slot].local;
 }
 
+/* What the world was told of stays; what it was not may have been on its way to another port. */
 static void
 note_ports(struct sim *s)
 {
@@ -142,8 +143,9 @@ note_ports(struct sim *s)
 	for (unsigned i = 0; i < SLOTS && s->now >= s->drill_due; i++)
 		for (unsigned k = 0; s->slots[i].used && k < GW_ENTRIES; k++) {
 			const struct gw_entry *e = &s->boxes[s->slots[i].box].entries[k];
+			const struct want *w = is_ours(s, i, e) ? wanted(s, e) : NULL;
 
-			if (is_ours(s, i, e) && wanted(s, e))
+			if (w && w->told[s->slots[i].family][e->protocol == PROTOCOL_TCP].up)
 				s->drill_ports[track_index(i, e->protocol, e->internal)] =
 				    e->external;
 		}
