@@ -259,6 +259,9 @@ find_gateway(struct direct *d)
 		return CTL_REFUSED;
 	}
 	wish.ipv6 = wish.has_address && !netaddr_is4(&wish.address);
+	/* Without an answer it goes by subnets and default routes. */
+	if (wish.has_address && wish.interface == NULL)
+		(void)route_monitor_ask(routes, &wish.address, 1);
 	status = resolve(d, route_monitor_snapshot(routes), &wish);
 	route_monitor_free(routes);
 	return status;

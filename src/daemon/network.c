@@ -346,6 +346,27 @@ follow(struct network *net)
 	listen_to_announcements(net);
 }
 
+/* Where no interface is named, the kernel knows the way to an address: a host route, a rule. */
+static void
+ask_ways(struct network *net)
+{
+	const struct conf *conf = net->conf;
+	struct netaddr *addresses = reallocarray(NULL, conf->n_gateways + 1, sizeof(*addresses));
+	size_t n = 0;
+	int error = -ENOMEM;
+
+	for (size_t i = 0; addresses != NULL && i < conf->n_gateways; i++)
+		if (conf->gateways[i].has_address && conf->gateways[i].interface == NULL)
+			addresses[n++] = conf->gateways[i].address;
+	if (addresses != NULL)
+		error = route_monitor_ask(net->monitor, addresses, n);
+	if (error != 0)
+		log_warning("cannot ask the kernel for the ways to named gateways: %s; going by "
+			    "subnets and default routes",
+		    strerror(-error));
+	free(addresses);
+}
+
 static void
 routes_changed(void *ctx, const struct route_snapshot *snapshot)
 {
@@ -404,8 +425,10 @@ network_configure(struct network *net, const struct conf *conf)
 		if (!w->told)
 			network_path_done(net, w->number);
 	}
-	if (net->monitor != NULL)
-		follow(net);
+	if (net->monitor == NULL)
+		return;
+	ask_ways(net);
+	follow(net);
 }
 
 int
@@ -413,9 +436,11 @@ network_start(struct network *net)
 {
 	int error = route_monitor_new(net->loop, routes_changed, net, &net->monitor);
 
-	if (error == 0)
-		follow(net);
-	return error;
+	if (error != 0)
+		return error;
+	ask_ways(net);
+	follow(net);
+	return 0;
 }
 
 void

@@ -259,16 +259,57 @@ parse_hops(struct route_snapshot *s, struct span hops, int family, const struct 
 	return true;
 }
 
+/* `route` is zeroed; `hops` are its next hops, if it has several. */
+static bool
+parse_route_attributes(
+    const struct rtmsg *head, struct span list, struct route_default *route, struct span *hops)
+{
+	struct span value;
+	uint16_t type;
+	uint32_t ifindex = 0;
+	bool good = true;
+	int more;
+
+	route->ipv6 = head->rtm_family == AF_INET6;
+	route->table = head->rtm_table;
+	while (good && (more = next_attribute(&list, &type, &value)) != 0) {
+		if (more < 0)
+			return false;
+		switch (type) {
+		case RTA_OIF:
+			good = value_u32(value, &ifindex);
+			break;
+		case RTA_TABLE: /* 32 bits, where the header has 8 */
+			good = value_u32(value, &route->table);
+			break;
+		case RTA_PRIORITY:
+			good = value_u32(value, &route->metric);
+			break;
+		case RTA_PREFSRC:
+			good = value_address(value, head->rtm_family, &route->source);
+			route->has_source = good;
+			break;
+		case RTA_GATEWAY:
+		case RTA_VIA:
+			good = parse_gateway(type, value, head->rtm_family, route);
+			break;
+		case RTA_MULTIPATH:
+			*hops = value;
+			break;
+		default:
+			break;
+		}
+	}
+	route->ifindex = ifindex;
+	return good;
+}
+
 static bool
 parse_route(struct route_snapshot *s, struct span body)
 {
 	struct rtmsg head;
 	struct route_default route;
-	struct span value, hops = { NULL, 0 };
-	uint16_t type;
-	uint32_t ifindex = 0;
-	bool good = true;
-	int more;
+	struct span hops = { NULL, 0 };
 
 	if (body.n < sizeof head)
 		return false;
@@ -279,42 +320,10 @@ parse_route(struct route_snapshot *s, struct span body)
 	    (head.rtm_family != AF_INET && head.rtm_family != AF_INET6))
 		return true;
 	memset(&route, 0, sizeof route);
-	route.ipv6 = head.rtm_family == AF_INET6;
-	route.table = head.rtm_table;
-	body = skip(body, align4(sizeof head));
-	while (good && (more = next_attribute(&body, &type, &value)) != 0) {
-		if (more < 0)
-			return false;
-		switch (type) {
-		case RTA_OIF:
-			good = value_u32(value, &ifindex);
-			break;
-		case RTA_TABLE: /* 32 bits, where the header has 8 */
-			good = value_u32(value, &route.table);
-			break;
-		case RTA_PRIORITY:
-			good = value_u32(value, &route.metric);
-			break;
-		case RTA_PREFSRC:
-			good = value_address(value, head.rtm_family, &route.source);
-			route.has_source = good;
-			break;
-		case RTA_GATEWAY:
-		case RTA_VIA:
-			good = parse_gateway(type, value, head.rtm_family, &route);
-			break;
-		case RTA_MULTIPATH:
-			hops = value;
-			break;
-		default:
-			break;
-		}
-	}
-	if (!good)
+	if (!parse_route_attributes(&head, skip(body, align4(sizeof head)), &route, &hops))
 		return false;
 	if (hops.n > 0)
 		return parse_hops(s, hops, head.rtm_family, &route);
-	route.ifindex = ifindex;
 	return (head.rtm_flags & RTNH_F_DEAD) != 0 || add_default(s, &route);
 }
 
@@ -345,6 +354,39 @@ route_parse(struct route_snapshot *s, const void *bytes, size_t n)
 		left = skip(left, align4(head.nlmsg_len));
 	}
 	return true;
+}
+
+bool
+route_parse_answer(
+    struct route_snapshot *s, const struct netaddr *address, const void *bytes, size_t n)
+{
+	struct nlmsghdr message;
+	struct rtmsg head;
+	struct route_answer *answer;
+	struct span left = { bytes, n }, hops = { NULL, 0 };
+	int family = netaddr_is4(address) ? AF_INET : AF_INET6;
+
+	if (n < sizeof message)
+		return false;
+	memcpy(&message, bytes, sizeof message);
+	if (message.nlmsg_len < sizeof message || message.nlmsg_len > n)
+		return false;
+	answer = grow(s->answers, s->n_answers, sizeof *answer);
+	if (answer == NULL)
+		return false;
+	s->answers = answer;
+	answer += s->n_answers++;
+	answer->address = *address;
+	if (message.nlmsg_type != RTM_NEWROUTE) /* an error: there is no way */
+		return true;
+	left = skip((struct span){ left.p, message.nlmsg_len }, sizeof message);
+	if (left.n < sizeof head)
+		return false;
+	memcpy(&head, left.p, sizeof head);
+	if (head.rtm_family != family || head.rtm_type != RTN_UNICAST)
+		return true;
+	return parse_route_attributes(
+	    &head, skip(left, align4(sizeof head)), &answer->route, &hops);
 }
 
 /* ---- the snapshot ---------------------------------------------------------------------- */
@@ -383,6 +425,7 @@ route_snapshot_clear(struct route_snapshot *s)
 	free(s->links);
 	free(s->addresses);
 	free(s->defaults);
+	free(s->answers);
 	*s = (struct route_snapshot){ 0 };
 }
 

@@ -48,6 +48,12 @@ struct route_default {
 	struct netaddr source; /* RTA_PREFSRC */
 };
 
+/* How the kernel sends packets to one address, by its rules, its host routes and all. */
+struct route_answer {
+	struct netaddr address;
+	struct route_default route; /* ifindex 0: it does not, or to this machine itself */
+};
+
 /* Arrays are owned by the snapshot. Defaults are sorted: ipv4 first, then table main (254) first,
  * then metric, then as the kernel listed them. Multipath next hops are entries of their own. */
 struct route_snapshot {
@@ -57,12 +63,18 @@ struct route_snapshot {
 	size_t n_addresses;
 	struct route_default *defaults;
 	size_t n_defaults;
+	struct route_answer *answers;
+	size_t n_answers;
 };
 
 /* Pure parser: feeds netlink messages (RTM_NEWLINK, NEWADDR, NEWROUTE; others are skipped) of one
  * buffer into the snapshot. False: out of memory or malformed. */
 bool route_parse(struct route_snapshot *, const void *bytes, size_t n)
     __attribute__((warn_unused_result));
+/* The kernel's answer to "how do packets for this address go?". False: out of memory or malformed.
+ */
+bool route_parse_answer(struct route_snapshot *, const struct netaddr *address, const void *bytes,
+    size_t n) __attribute__((warn_unused_result));
 void route_snapshot_sort(struct route_snapshot *);
 void route_snapshot_clear(struct route_snapshot *);
 const struct route_link *route_link_by_index(const struct route_snapshot *, unsigned ifindex);
@@ -99,7 +111,8 @@ struct route_way {
  * never "default" (Q-149, Q-161). For IPv6 the local address is a stable global one: not temporary,
  * deprecated, tentative or link-local, and unique local only where there is nothing else (P-66,
  * Q-096; NAT66). A default route through a next hop of the other family is no way. False: none now.
- * A link that is down has no way.
+ * A link that is down has no way. A gateway given by its address alone is where the snapshot's
+ * answer says; without one, by the longest own subnet, or the default route.
  */
 bool route_resolve(const struct route_snapshot *, const struct route_wish *, struct route_way *out)
     __attribute__((warn_unused_result));
@@ -110,6 +123,9 @@ int route_monitor_new(struct loop *, void (*changed)(void *ctx, const struct rou
     void *ctx, struct route_monitor **out);
 /* The latest snapshot; owned by the monitor, valid until the next `changed`. */
 const struct route_snapshot *route_monitor_snapshot(const struct route_monitor *);
+/* The addresses whose way the snapshots tell from now on, at once in the latest one; `changed` is
+ * not called. For gateways without an interface of their own. 0 or -errno: as before. */
+int route_monitor_ask(struct route_monitor *, const struct netaddr *addresses, size_t n);
 void route_monitor_free(struct route_monitor *);
 
 #endif

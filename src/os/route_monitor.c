@@ -30,6 +30,8 @@ struct route_monitor {
 	mstime dumped;   /* when the latest dump was made */
 	bool complained; /* about a dump that failed */
 	struct route_snapshot snapshot;
+	struct netaddr *questions; /* see route_monitor_ask() */
+	size_t n_questions;
 	void (*changed)(void *, const struct route_snapshot *);
 	void *ctx;
 };
@@ -37,6 +39,7 @@ struct route_monitor {
 /* ---- dumps ----------------------------------------------------------------------------- */
 
 struct dump {
+	const struct route_monitor *monitor;
 	struct mnl_socket *socket;
 	uint8_t *buffer;
 	unsigned seq;
@@ -120,6 +123,33 @@ dump_table(struct dump *d, struct route_snapshot *into, uint16_t type, uint8_t f
 	return 0;
 }
 
+/* How do packets for this address go? */
+static int
+dump_answer(struct dump *d, struct route_snapshot *into, const struct netaddr *address)
+{
+	bool is4 = netaddr_is4(address);
+	uint8_t bytes[128];
+	struct nlmsghdr *head = mnl_nlmsg_put_header(bytes);
+	struct rtmsg *route;
+	ssize_t n;
+
+	head->nlmsg_type = RTM_GETROUTE;
+	head->nlmsg_flags = NLM_F_REQUEST;
+	head->nlmsg_seq = ++d->seq;
+	route = mnl_nlmsg_put_extra_header(head, sizeof *route);
+	route->rtm_family = is4 ? AF_INET : AF_INET6;
+	route->rtm_dst_len = is4 ? 32 : 128;
+	mnl_attr_put(head, RTA_DST, is4 ? 4 : 16, address->b + (is4 ? 12 : 0));
+	if (mnl_socket_sendto(d->socket, head, head->nlmsg_len) < 0)
+		return -errno;
+	do
+		n = mnl_socket_recvfrom(d->socket, d->buffer, DUMP_BUFFER);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? -ETIMEDOUT : -errno;
+	return route_parse_answer(into, address, d->buffer, (size_t)n) ? 0 : -EBADMSG;
+}
+
 static int
 dump_all(struct dump *d, struct route_snapshot *into)
 {
@@ -145,17 +175,24 @@ dump_all(struct dump *d, struct route_snapshot *into)
 		if (error != 0)
 			return error;
 	}
+	for (size_t i = 0; i < d->monitor->n_questions; i++) {
+		int error = dump_answer(d, into, &d->monitor->questions[i]);
+
+		if (error != 0)
+			return error;
+	}
 	route_snapshot_sort(into);
 	return 0;
 }
 
 /* One try on a socket of its own, so that nothing is left over from the last. */
 static int
-dump_once(struct route_snapshot *out, uint8_t *buffer, bool *interrupted)
+dump_once(
+    const struct route_monitor *m, struct route_snapshot *out, uint8_t *buffer, bool *interrupted)
 {
 	struct timeval patience = { .tv_sec = 1 }; /* the kernel answers at once */
 	struct route_snapshot fresh = { 0 };
-	struct dump d = { .buffer = buffer };
+	struct dump d = { .monitor = m, .buffer = buffer };
 	int error = 0, on = 1;
 
 	d.socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
@@ -182,7 +219,7 @@ dump_once(struct route_snapshot *out, uint8_t *buffer, bool *interrupted)
 /* A whole snapshot, 0 or -errno. The buffer comes from mmap: what malloc keeps of a freed 32 kB
  * would stay ours for good. */
 static int
-dump(struct route_snapshot *out)
+dump(const struct route_monitor *m, struct route_snapshot *out)
 {
 	bool interrupted = false;
 	int error = 0;
@@ -194,7 +231,7 @@ dump(struct route_snapshot *out)
 	for (int i = 0; i < DUMP_TRIES; i++) {
 		struct route_snapshot fresh;
 
-		error = dump_once(&fresh, buffer, &interrupted);
+		error = dump_once(m, &fresh, buffer, &interrupted);
 		if (error != 0 && error != -ENOBUFS && error != -EINTR)
 			break;
 		if (error == 0 && (!interrupted || i == DUMP_TRIES - 1)) {
@@ -215,12 +252,14 @@ static bool
 same(const struct route_snapshot *a, const struct route_snapshot *b)
 {
 	return a->n_links == b->n_links && a->n_addresses == b->n_addresses &&
-	    a->n_defaults == b->n_defaults &&
+	    a->n_defaults == b->n_defaults && a->n_answers == b->n_answers &&
 	    (a->n_links == 0 || memcmp(a->links, b->links, a->n_links * sizeof *a->links) == 0) &&
 	    (a->n_addresses == 0 ||
 		memcmp(a->addresses, b->addresses, a->n_addresses * sizeof *a->addresses) == 0) &&
 	    (a->n_defaults == 0 ||
-		memcmp(a->defaults, b->defaults, a->n_defaults * sizeof *a->defaults) == 0);
+		memcmp(a->defaults, b->defaults, a->n_defaults * sizeof *a->defaults) == 0) &&
+	    (a->n_answers == 0 ||
+		memcmp(a->answers, b->answers, a->n_answers * sizeof *a->answers) == 0);
 }
 
 static void
@@ -233,9 +272,38 @@ look_at(struct route_monitor *m, mstime at)
 	loop_fd_want_read(m->watch, false);
 }
 
+/* Is one of the questions about this route? Where it leads stands among the first octets. */
+static bool
+leads_to_question(const struct route_monitor *m, const struct rtmsg *route, const uint8_t *list,
+    const uint8_t *end)
+{
+	bool is4 = route->rtm_family == AF_INET;
+	size_t length = is4 ? 4 : 16;
+	struct netprefix to = { .bits = (uint8_t)(route->rtm_dst_len + (is4 ? 96 : 0)) };
+	struct rtattr a;
+
+	if (m->n_questions == 0 || (route->rtm_flags & RTM_F_CLONED) != 0)
+		return false;
+	for (;; list += RTA_ALIGN(a.rta_len)) {
+		if ((size_t)(end - list) < sizeof a + length)
+			return true;
+		memcpy(&a, list, sizeof a);
+		if (a.rta_type == RTA_DST || a.rta_len < sizeof a ||
+		    RTA_ALIGN(a.rta_len) > (size_t)(end - list))
+			break;
+	}
+	if (a.rta_len != sizeof a + length)
+		return true;
+	to.addr = is4 ? netaddr_from4(list + sizeof a) : netaddr_from6(list + sizeof a);
+	for (size_t i = 0; i < m->n_questions; i++)
+		if (netprefix_contains(&to, &m->questions[i]))
+			return true;
+	return false;
+}
+
 /* Is this event a reason to look? Other routes come and go by the thousand. */
 static bool
-matters(const uint8_t *bytes, size_t have, size_t whole)
+matters(const struct route_monitor *m, const uint8_t *bytes, size_t have, size_t whole)
 {
 	struct nlmsghdr head;
 	struct rtmsg route;
@@ -248,8 +316,11 @@ matters(const uint8_t *bytes, size_t have, size_t whole)
 		return true;
 	if (NLMSG_ALIGN(head.nlmsg_len) < whole) /* several in one: not worth a loop */
 		return true;
-	return route.rtm_dst_len == 0 && (route.rtm_flags & RTM_F_CLONED) == 0 &&
-	    route.rtm_type == RTN_UNICAST;
+	if (route.rtm_dst_len != 0)
+		return leads_to_question(
+		    m, &route, bytes + sizeof head + sizeof route, bytes + have);
+	return (route.rtm_flags & RTM_F_CLONED) == 0 &&
+	    (route.rtm_type == RTN_UNICAST || m->n_questions > 0);
 }
 
 /* Only the head of a message is read, for only that decides. True: there is a reason to look. */
@@ -269,7 +340,8 @@ read_events(struct route_monitor *m)
 			break;
 		/* ENOBUFS: some are lost, so it may have been anything. */
 		if (n < 0 ||
-		    matters(bytes, (size_t)n < sizeof bytes ? (size_t)n : sizeof bytes, (size_t)n))
+		    matters(
+			m, bytes, (size_t)n < sizeof bytes ? (size_t)n : sizeof bytes, (size_t)n))
 			look = true;
 	}
 	return look;
@@ -293,7 +365,7 @@ timer_due(void *ctx)
 
 	m->dumped = loop_now(m->loop);
 	(void)read_events(m); /* older than the dump */
-	error = dump(&fresh);
+	error = dump(m, &fresh);
 	if (error != 0) {
 		if (!m->complained)
 			log_warning("cannot read the routing tables from the kernel: %s; "
@@ -318,7 +390,7 @@ static int
 subscribe(struct route_monitor *m)
 {
 	static const int groups[] = { RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
-		RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE };
+		RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE };
 
 	m->events = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (m->events == NULL || mnl_socket_bind(m->events, 0, MNL_SOCKET_AUTOPID) < 0)
@@ -351,13 +423,44 @@ route_monitor_new(struct loop *loop, void (*changed)(void *ctx, const struct rou
 	}
 	if (error == 0) {
 		m->dumped = loop_now(loop);
-		error = dump(&m->snapshot);
+		error = dump(m, &m->snapshot);
 	}
 	if (error != 0) {
 		route_monitor_free(m);
 		return error;
 	}
 	*out = m;
+	return 0;
+}
+
+int
+route_monitor_ask(struct route_monitor *m, const struct netaddr *addresses, size_t n)
+{
+	struct netaddr *old = m->questions, *copy = NULL;
+	size_t n_old = m->n_questions;
+	struct route_snapshot fresh;
+	int error;
+
+	if (n == n_old && (n == 0 || memcmp(old, addresses, n * sizeof *old) == 0))
+		return 0;
+	if (n > 0) {
+		copy = reallocarray(NULL, n, sizeof *copy);
+		if (copy == NULL)
+			return -ENOMEM;
+		memcpy(copy, addresses, n * sizeof *copy);
+	}
+	m->questions = copy;
+	m->n_questions = n;
+	error = dump(m, &fresh);
+	if (error != 0) {
+		m->questions = old;
+		m->n_questions = n_old;
+		free(copy);
+		return error;
+	}
+	free(old);
+	route_snapshot_clear(&m->snapshot);
+	m->snapshot = fresh;
 	return 0;
 }
 
@@ -377,5 +480,6 @@ route_monitor_free(struct route_monitor *m)
 	if (m->events != NULL)
 		mnl_socket_close(m->events);
 	route_snapshot_clear(&m->snapshot);
+	free(m->questions);
 	free(m);
 }

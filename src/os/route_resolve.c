@@ -279,6 +279,18 @@ choose_local(const struct route_snapshot *s, const struct route_wish *wish,
 	return route != NULL && netaddr_is4(&way->address);
 }
 
+/* How the kernel goes there, if it was asked and knows. */
+static const struct route_default *
+find_answer(const struct route_snapshot *s, const struct netaddr *address)
+{
+	for (size_t i = 0; i < s->n_answers; i++)
+		if (netaddr_equal(&s->answers[i].address, address))
+			return usable_link(s, s->answers[i].route.ifindex) != NULL
+			    ? &s->answers[i].route
+			    : NULL;
+	return NULL;
+}
+
 /* A gateway given by its address. */
 static const struct route_link *
 find_link(const struct route_snapshot *s, const struct route_wish *wish,
@@ -294,6 +306,9 @@ find_link(const struct route_snapshot *s, const struct route_wish *wish,
 		*route = find_default(s, wish, false);
 		return link;
 	}
+	*route = find_answer(s, &wish->address);
+	if (*route != NULL)
+		return usable_link(s, (*route)->ifindex);
 	link = link_towards(s, &wish->address);
 	if (link == NULL && netaddr_is_loopback(&wish->address))
 		link = loopback_link(s);
@@ -321,7 +336,9 @@ route_resolve(const struct route_snapshot *s, const struct route_wish *wish, str
 		way.address = wish->address;
 		way.on_link = netaddr_is_linklocal(&way.address) ||
 		    in_own_subnet(s, link->ifindex, &way.address) ||
-		    (wish->interface != NULL && link->point_to_point);
+		    (wish->interface != NULL && link->point_to_point) ||
+		    (wish->interface == NULL && link->point_to_point && route != NULL &&
+			!route->has_gateway);
 	} else {
 		const struct netaddr *peer = NULL;
 

@@ -211,6 +211,30 @@ def policy_routing(t):
     t.until(lambda: mapped(vpn_gateway, [9000]), 5, "the forward at the VPN's gateway")
 
 
+@test(seconds=10)
+def a_gateway_without_an_interface(t):
+    """An address and nothing else: the kernel knows the way, by a rule or by a host route."""
+    home = t.home()
+    vpn = Vpn(home)
+    vpn.up()
+    rule = "rule add not fwmark 51820 table 51820 priority 100"
+    home.lan.ip("route add default dev wg0 table 51820", rule,
+                "rule add table main suppress_prefixlength 0 priority 99")
+    lan_gateway, vpn_gateway = t.fakegw(home), t.fakegw(home, vpn, mode="nat-pmp")
+    begin = now()
+    daemon = t.daemon(home, config(section("vpn", address='"10.2.0.1"', mappers="{nat-pmp}"),
+                                   LAN, VPN))
+    t.until(lambda: mapped(lan_gateway, [8000]), 5, "the forward at the home's gateway")
+    t.until(lambda: mapped(vpn_gateway, [9000]), 5, "the forward at the VPN's gateway")
+    client = vpn_gateway.table()[0]["client"]
+    expect(client == vpn.client, "the VPN's gateway knows us as " + client)
+    home.lan.ip("route add 10.2.0.1 dev wg0", rule.replace("add", "del"))
+    t.elapse(1)
+    expect(daemon.status().startswith("2 of 2 "), "status: " + daemon.status())
+    beyond = [r for r in home.wire.requests(begin) if r.target == "10.2.0.1"]
+    expect(not beyond, "the VPN's gateway is asked for in the LAN: %s" % beyond[:2])
+
+
 @test(seconds=8)
 def two_uplinks(t):
     """Each with a default route in a table of its own, for what has its address: `ip rule from`. The

@@ -219,6 +219,40 @@ START_TEST(multipath)
 }
 END_TEST
 
+/* "How do packets for this address go?" */
+START_TEST(answers)
+{
+	struct netaddr to = addr("10.2.0.1");
+
+	nl_route(&m, V4, 32, MAIN, UNICAST, 0x200); /* RTM_F_CLONED, as every answer */
+	nl_attr32(&m, 15, 51820);
+	nl_attr(&m, 1, "\x0a\x02\0\x01", 4);
+	nl_attr32(&m, 4, 3);
+	nl_attr(&m, 7, "\x0a\x02\0\x02", 4);
+	nl_end(&m);
+	ck_assert(route_parse_answer(&snap, &to, m.bytes, m.n));
+	for (size_t n = 0; n < m.n; n++)
+		ck_assert(!route_parse_answer(&snap, &to, m.bytes, n));
+	m.n = 0;
+	nl_route(&m, V4, 32, 255, 2, 0x200); /* RTN_LOCAL */
+	nl_attr32(&m, 4, 1);
+	nl_end(&m);
+	ck_assert(route_parse_answer(&snap, &to, m.bytes, m.n));
+	m.n = 0;
+	nl_begin(&m, 2); /* NLMSG_ERROR */
+	nl_u32(&m, (uint32_t)-101);
+	nl_end(&m);
+	ck_assert(route_parse_answer(&snap, &to, m.bytes, m.n));
+	ck_assert_uint_eq(snap.n_answers, 3);
+	same_addr(&snap.answers[0].address, "10.2.0.1");
+	ck_assert_uint_eq(snap.answers[0].route.ifindex, 3);
+	ck_assert(snap.answers[0].route.has_source && !snap.answers[0].route.has_gateway);
+	same_addr(&snap.answers[0].route.source, "10.2.0.2");
+	ck_assert_uint_eq(snap.answers[1].route.ifindex, 0);
+	ck_assert_uint_eq(snap.answers[2].route.ifindex, 0);
+}
+END_TEST
+
 /* What is no way out of here. */
 START_TEST(other_routes_are_skipped)
 {
@@ -402,6 +436,7 @@ main(void)
 	tcase_add_test(tc, addresses);
 	tcase_add_test(tc, default_routes);
 	tcase_add_test(tc, multipath);
+	tcase_add_test(tc, answers);
 	tcase_add_test(tc, other_routes_are_skipped);
 	tcase_add_test(tc, order);
 	tcase_add_test(tc, cut_short);

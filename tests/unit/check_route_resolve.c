@@ -16,10 +16,12 @@
  *     link NAME [down|lo|p2p] [kind KIND]                 indexes count from 1
  *     addr ADDRESS/BITS dev N [peer ADDRESS] [deprecated] [temporary] [tentative]
  *     default4|default6 [via ADDRESS] dev N [table T] [metric M] [src ADDRESS]
+ *     answer ADDRESS [via ADDRESS] dev N [src ADDRESS]    what the kernel says; dev 0: no way
  */
 static struct route_link links[ROOM];
 static struct route_address addresses[ROOM];
 static struct route_default defaults[ROOM];
+static struct route_answer answers[ROOM];
 static struct route_snapshot snap;
 
 static struct netaddr
@@ -101,13 +103,27 @@ read_default(char **word, bool ipv6)
 	}
 }
 
+/* answer ADDRESS, then as a default route. */
+static void
+read_answer(char **word)
+{
+	struct route_answer *a = &answers[snap.n_answers++];
+	size_t n = snap.n_defaults;
+
+	a->address = addr(word[0]);
+	read_default(word + 1, !netaddr_is4(&a->address));
+	a->route = defaults[n];
+	snap.n_defaults = n;
+}
+
 static void
 read_network(const char *text)
 {
 	char *copy = strdup(text), *rest, *line;
 
-	snap =
-	    (struct route_snapshot){ .links = links, .addresses = addresses, .defaults = defaults };
+	snap = (struct route_snapshot){
+		.links = links, .addresses = addresses, .defaults = defaults, .answers = answers
+	};
 	for (line = strtok_r(copy, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
 		char *words[ROOM + 1] = { NULL }, *within, *w = strtok_r(line, " ", &within);
 
@@ -121,6 +137,8 @@ read_network(const char *text)
 			read_address(words + 1);
 		else if (strncmp(words[0], "default", 7) == 0)
 			read_default(words + 1, words[0][7] == '6');
+		else if (strcmp(words[0], "answer") == 0)
+			read_answer(words + 1);
 		else
 			ck_abort_msg("'%s' in the test itself", words[0]);
 	}
@@ -309,9 +327,28 @@ static const struct {
 	{ HOME "default4 via 192.168.1.1 dev 2", "10.2.0.1", "10.2.0.1 dev eth0 src 192.168.1.20" },
 	{ HOME "link tun0 p2p kind tun\naddr 10.8.0.2/24 dev 3\ndefault4 dev 3\n"
 	       "default4 via 192.168.1.1 dev 2 metric 9",
-	    "10.2.0.1", "10.2.0.1 dev tun0 src 10.8.0.2" },
+	    "10.2.0.1", "10.2.0.1 dev tun0 src 10.8.0.2 onlink" },
 	{ HOME "addr 2001:db8::2/64 dev 2\ndefault6 via fe80::1 dev 2", "2001:db8:5::1",
 	    "2001:db8:5::1 dev eth0 src 2001:db8::2" },
+
+	/* The same, and the kernel was asked: a host route, a rule (wg-quick), no way at all */
+	{ HOME "link wg0 p2p\naddr 10.2.0.2/32 dev 3\ndefault4 via 192.168.1.1 dev 2\n"
+	       "answer 10.2.0.1 dev 3 src 10.2.0.2",
+	    "10.2.0.1", "10.2.0.1 dev wg0 src 10.2.0.2 onlink" },
+	{ HOME "link wg0 p2p\naddr 10.2.0.2/32 dev 3\ndefault4 via 192.168.1.1 dev 2\n"
+	       "answer 10.2.0.1 dev 3 src 10.2.0.2",
+	    "10.2.0.9", "10.2.0.9 dev eth0 src 192.168.1.20" },
+	{ HOME "link wg0 p2p\naddr 10.2.0.2/32 dev 3\nanswer 10.2.0.1 dev 3 src 10.2.0.2",
+	    "10.2.0.1 dev eth0", "10.2.0.1 dev eth0 src 192.168.1.20" },
+	{ HOME "addr 192.168.1.30/24 dev 2\ndefault4 via 192.168.1.1 dev 2\n"
+	       "answer 10.2.0.1 via 192.168.1.9 dev 2 src 192.168.1.30",
+	    "10.2.0.1", "10.2.0.1 dev eth0 src 192.168.1.30" },
+	{ HOME "answer 127.0.0.1 dev 0", "127.0.0.1", "127.0.0.1 dev lo src 127.0.0.1 onlink" },
+	{ HOME "link wg0 p2p down\ndefault4 via 192.168.1.1 dev 2\nanswer 10.2.0.1 dev 3",
+	    "10.2.0.1", "10.2.0.1 dev eth0 src 192.168.1.20" },
+	{ HOME "addr 2001:db8::2/64 dev 2\naddr 2001:db8::7/64 dev 2 temporary\n"
+	       "answer 2001:db8:5::1 via fe80::1 dev 2 src 2001:db8::7",
+	    "2001:db8:5::1", "2001:db8:5::1 dev eth0 src 2001:db8::2" },
 
 	/* A given source must be ours, and usable */
 	{ HOME "addr 192.168.1.30/24 dev 2\ndefault4 via 192.168.1.1 dev 2",

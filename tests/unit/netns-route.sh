@@ -84,7 +84,7 @@ for n in 0 1; do
 done
 
 ip netns exec "$a" "$watch" default4 default6 auto4%tun0 auto4%eth1 10.71.0.1 \
-	10.72.0.1 10.2.0.1%tun0 127.0.0.9 >"$log" 2>&1 &
+	10.72.0.1 10.2.0.1%tun0 10.9.0.1 127.0.0.9 >"$log" 2>&1 &
 pid=$!
 within "$PATIENCE" 127.0.0.9 '127.0.0.9 dev lo src 127.0.0.1 onlink'
 result 'a loopback gateway' $?
@@ -144,6 +144,17 @@ if in_a addr add 10.8.0.2 peer 10.8.0.1 dev tun0 2>/dev/null; then
 	in_a link set tun0 up
 	noticed 'the other end' auto4%tun0 '10.8.0.1 dev tun0 src 10.8.0.2 onlink'
 	noticed 'beyond the other end' 10.2.0.1%tun0 '10.2.0.1 dev tun0 src 10.8.0.2 onlink'
+	# Without an interface the kernel is asked: a host route, and a rule as wg-quick makes them.
+	noticed 'an address beyond the LAN' 10.9.0.1 '10.9.0.1 dev eth0 src 10.70.0.77'
+	in_a route add 10.9.0.1 dev tun0
+	noticed 'a host route' 10.9.0.1 '10.9.0.1 dev tun0 src 10.8.0.2 onlink'
+	in_a route del 10.9.0.1 dev tun0
+	noticed 'a host route that is gone' 10.9.0.1 '10.9.0.1 dev eth0 src 10.70.0.77'
+	in_a route add default dev tun0 table 202
+	in_a rule add not fwmark 202 table 202
+	noticed 'a rule' 10.9.0.1 '10.9.0.1 dev tun0 src 10.8.0.2 onlink'
+	in_a rule del not fwmark 202 table 202
+	noticed 'a rule that is gone' 10.9.0.1 '10.9.0.1 dev eth0 src 10.70.0.77'
 	in_a route add default dev tun0 metric 1
 	in_a route add default via 10.8.0.1 dev tun0 metric 2
 	noticed 'the next hop in the tunnel' auto4%tun0 '10.8.0.1 dev tun0 src 10.8.0.2 onlink'

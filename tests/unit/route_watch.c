@@ -68,6 +68,19 @@ changed(void *ctx, const struct route_snapshot *s)
 	fflush(stdout);
 }
 
+/* The kernel, for addresses without an interface. */
+static int
+ask(struct watcher *w)
+{
+	struct netaddr addresses[16];
+	size_t n = 0;
+
+	for (char **wish = w->wishes; *wish != NULL && n < 16; wish++)
+		if (netaddr_parse(*wish, &addresses[n]))
+			n++;
+	return route_monitor_ask(w->monitor, addresses, n);
+}
+
 static void
 stop(void *ctx, int number)
 {
@@ -88,6 +101,11 @@ main(int argc, char **argv)
 	error = route_monitor_new(w.loop, changed, &w, &w.monitor);
 	if (error != 0) {
 		fprintf(stderr, "route_monitor_new: %s\n", strerror(-error));
+		return 1;
+	}
+	error = ask(&w);
+	if (error != 0) {
+		fprintf(stderr, "route_monitor_ask: %s\n", strerror(-error));
 		return 1;
 	}
 	changed(&w, route_monitor_snapshot(w.monitor));
