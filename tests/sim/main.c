@@ -8,7 +8,7 @@
 
 /*
  * Without arguments: the directed scenarios, the seeds that once failed, kill -9 at every step of
- * a few lives, and 300 worlds of 7 days. A fault that never fired in 100 worlds or more is a
+ * a few lives, and 200 worlds of 7 days. A fault that never fired in 100 worlds or more is a
  * failure, too. Beside the core it has the real state file (src/daemon/memory_json.c,
  * src/os/statefile.c and Jansson).
  */
@@ -181,7 +181,7 @@ int
 main(int argc, char **argv)
 {
 	struct run r = {
-		.worlds = 300, .first = 1, .days = 7, .wide = true, .without = OPEN_FAULTS
+		.worlds = 200, .first = 1, .days = 7, .wide = true, .without = OPEN_FAULTS
 	};
 	bool narrow = false, one = false, trace = false, directed = argc == 1, random = argc == 1;
 	const char *top = getenv("srcdir"), *seeds = NULL, *only = NULL;

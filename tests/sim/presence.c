@@ -261,11 +261,20 @@ want_is_well(
 	return true;
 }
 
+/* Leases too short for renewals 4 s apart come and go, and take all there is of the pace. */
+bool
+oracle_short_leases(const struct sim *s)
+{
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (s->slots[i].used && s->boxes[s->slots[i].box].max_life < 13)
+			return true;
+	return false;
+}
+
 bool
 oracle_is_up(struct sim *s, unsigned slot, char *why, size_t n)
 {
-	/* leases too short for renewals 4 s apart come and go */
-	if (s->boxes[s->slots[slot].box].max_life < 13)
+	if (oracle_short_leases(s))
 		return true;
 	for (unsigned i = 0; i < s->n_wants; i++) {
 		const struct want *w = &s->wants[i];
@@ -277,16 +286,6 @@ oracle_is_up(struct sim *s, unsigned slot, char *why, size_t n)
 			return false;
 	}
 	return true;
-}
-
-/* Leases too short for renewals 4 s apart come and go, and take all there is of the pace. */
-bool
-oracle_short_leases(const struct sim *s)
-{
-	for (unsigned i = 0; i < SLOTS; i++)
-		if (s->slots[i].used && s->boxes[s->slots[i].box].max_life < 13)
-			return true;
-	return false;
 }
 
 /* ---- what must not be there ------------------------------------------------------------- */

@@ -11,6 +11,9 @@
 /* A very late copy of an answer may be taken for the last request's: that matters for leases that
  * are asked for all the time, and no gateway grants such. */
 #define SHORT_LEASE_SLACK (5 * MSTIME_SECOND)
+/* The same after a hold or a reload, which ask anew at once: neither protocol numbers its requests.
+ * A packet is on its way for 2.5 s at most, each way. */
+#define DELAY_SLACK (5 * MSTIME_SECOND)
 
 /* ---- what was granted ------------------------------------------------------------------- */
 
@@ -154,7 +157,9 @@ oracle_honest(struct sim *s, const struct want *w, const struct mapping_status *
 	unsigned slot = oracle_slot(s, m);
 	const struct slot *g = &s->slots[slot];
 	const struct path *p = &s->paths[g->path];
-	mstime slack = s->boxes[g->box].max_life < 13 ? SHORT_LEASE_SLACK : 0;
+	mstime slack = s->boxes[g->box].max_life < 13 ? SHORT_LEASE_SLACK
+	    : s->wide && s->mask & BIT(FAULT_DELAY)   ? DELAY_SLACK
+						      : 0;
 	const struct grant *t;
 
 	if (m->state != MAPPING_ACTIVE)
