@@ -280,8 +280,11 @@ oracle_answered(struct sim *s, struct path *p, const uint8_t *bytes, size_t n)
 	s->replies[s->n_replies++ % 64] = s->now;
 	if (n < 2)
 		return;
+	/* A question for the address has no port to compare; nor has what some say to a PCP request
+	 * (Q-037), which is an answer to the one as well as to the other. */
 	if (bytes[0] == 2 || n < 16 ||
-	    (bytes[1] == (p->last[1] | 128) && memcmp(bytes + 8, p->last + 4, 2) == 0))
+	    (bytes[1] == (p->last[1] | 128) &&
+		(p->last_len < 12 || memcmp(bytes + 8, p->last + 4, 2) == 0)))
 		p->last_answered = true;
 	if (bytes[1] & 128 || (n >= 4 && !bytes[0] && bytes[3] == 1)) {
 		p->heard = s->now;
