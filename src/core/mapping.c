@@ -124,6 +124,20 @@ renewal_due(struct mapping *m)
 	    (mstime)e->settings.max_renew_interval * MSTIME_SECOND, m->asked, engine_random(e));
 }
 
+/* When a renewal that went unanswered is tried again. One that was late, as after a suspension, may
+ * have missed all windows but those of a week-long lease: max-renew-interval rules where the
+ * gateway is there. */
+static mstime
+renewal_again(struct mapping *m, mstime now)
+{
+	mstime ceiling = (mstime)m->path->engine->settings.max_renew_interval * MSTIME_SECOND;
+	mstime due = renewal_due(m);
+
+	if (m->refusals > 0) /* not a renewal in its time, which is long past */
+		return earlier(due, now + REFUSED_WAIT);
+	return m->path->outage ? due : earlier(due, now + ceiling);
+}
+
 void
 mapping_unanswered(struct mapping *m, mstime now)
 {
@@ -134,10 +148,8 @@ mapping_unanswered(struct mapping *m, mstime now)
 	}
 	if (!mapping_leased(m, now) || m->suspect)
 		mapping_enter(m, now, m->state, now); /* its turn comes with the next probe */
-	else if (m->refusals > 0) /* not a renewal in its time, which is long past */
-		mapping_enter(m, now, m->state, earlier(renewal_due(m), now + REFUSED_WAIT));
 	else
-		mapping_enter(m, now, m->state, renewal_due(m));
+		mapping_enter(m, now, m->state, renewal_again(m, now));
 	if (m->problem.trouble == TROUBLE_NONE)
 		m->problem = path_silence(m->path);
 	ask_doubt(m);

@@ -168,6 +168,35 @@ no_flood(struct stage *st, int variant)
 	}
 }
 
+static bool
+loses_one(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	(void)bytes;
+	(void)n;
+	return q->opcode == 1 && q->internal == 5000 && ++st->number[0] == 2;
+}
+
+/* A week's lease; the host sleeps through the windows of max-renew-interval, and the packet that it
+ * sends when it wakes is lost. */
+static void
+overslept(struct stage *st, int variant)
+{
+	const struct sent *late, *again;
+
+	st->rng.s += (uint64_t)variant;
+	st->script = loses_one;
+	simple(st, 0, 2, 7 * 86400);
+	EXPECT(st, stage_wait(st, 2000, stage_all_active), "not mapped in 2 s");
+	st->now += 2 * HOUR;
+	stage_run(st, 2 * HOUR);
+	late = stage_nth(st, MAP_REQUEST, 5000, 0, 1);
+	again = stage_nth(st, MAP_REQUEST, 5000, 0, 2);
+	EXPECT(st, late && late->at - st->begin < 2 * HOUR + MINUTE, "not renewed on waking");
+	EXPECT(st, again, "not asked for again");
+	EXPECT(st, again->at - late->at <= 30 * MINUTE + 2 * MSTIME_SECOND,
+	    "asked for again after %lld ms", (long long)(again->at - late->at));
+}
+
 /* P-54, S-17 */
 static void
 lifetimes(struct stage *st, int variant)
@@ -341,6 +370,7 @@ const struct directed directed_renewal[] = {
 	{ "max-renew-interval", interval, 2 },
 	{ "P-50 renewal windows", windows, 20 },
 	{ "P-51 no flood before the end", no_flood, 20 },
+	{ "a renewal overslept, then lost", overslept, 10 },
 	{ "S-17 lifetimes", lifetimes, 18 },
 	{ "two leases of 60 s", minimum, 20 },
 	{ "30 % of the replies lost", losses, 100 },
