@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: ISC
 # How `make check` starts a test: those that want arguments get them here.
 # usage: run-check.sh TEST       top_srcdir and top_builddir come from the Makefile
+# Environment: SIM_ARGUMENTS for the simulator
 set -eu
 
 MUTATIONS=200 # of each file of a corpus
@@ -10,6 +11,9 @@ name=${1##*/}
 case $name in
 fuzz_*)
 	exec "$1" "$top_srcdir/tests/fuzz/corpus/${name#fuzz_}" "$MUTATIONS"
+	;;
+sim) # shellcheck disable=SC2086
+	exec "$1" ${SIM_ARGUMENTS-}
 	;;
 netns-route.sh)
 	exec "$1" "$top_builddir/tests/unit/route_watch"
