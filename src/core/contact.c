@@ -10,7 +10,7 @@
  */
 
 #define PACE_GAP ((mstime)250)
-#define SECOND_REST (80 * 60 * MSTIME_SECOND) /* with PCP's own pace: 6 an hour at most */
+#define SECOND_REST (32 * 60 * MSTIME_SECOND) /* with PCP's own pace: 6 an hour at most */
 #define NATPMP_SENDS 9u
 
 static enum mapper
