@@ -494,9 +494,10 @@ recovered_by(struct sim *s, unsigned slot)
 	mstime silence = s->now - p->heard;
 	mstime wait = 35 * MSTIME_SECOND;
 
-	/* an engine that has never heard of this gateway may be at 6 packets an hour */
+	/* an engine that has never heard of this gateway may be at 6 packets an hour: 4 of PCP's,
+	 * and the other protocol's each 32 minutes */
 	if (!p->heard && !s->knew[g->box])
-		wait += 20 * MINUTE;
+		wait += 32 * MINUTE;
 	else if (silence > 69 * MINUTE)
 		wait += 2 * 1130 * MSTIME_SECOND; /* each fourth probe is in the other protocol */
 	else if (silence > 9 * MINUTE)
