@@ -199,6 +199,10 @@ no_loop(struct sim *s, const struct gw_request *q, struct track *t)
 static void
 moved(struct sim *s, const struct path *p, const struct gw_request *q, struct track *t)
 {
+	/* what has moved before, hours ago, is a reason; but a few times are enough for it */
+	if (t->deletes_since != s->calm_since)
+		t->deletes = 0;
+	t->deletes_since = s->calm_since;
 	if (!undisturbed(s) || want_is_special(want_of(s, p->slot, q->internal)) || s->releasing ||
 	    s->boxes[p->box].never_renews)
 		t->deletes = 0;

@@ -77,6 +77,14 @@ compare_told(struct sim *s, struct want *w, enum family family, uint8_t protocol
 		    t->ports[0]);
 }
 
+/* Two rebirths of a range's ports, each short, may each meet an audit. */
+void
+oracle_told(struct sim *s, struct want *w, enum family family, uint8_t protocol)
+{
+	oracle_look(s);
+	compare_told(s, w, family, protocol);
+}
+
 static void
 compare_all(struct sim *s)
 {
@@ -290,6 +298,16 @@ oracle_is_up(struct sim *s, unsigned slot, char *why, size_t n)
 
 /* ---- what must not be there ------------------------------------------------------------- */
 
+/* Granted at another port than the one required, which the engine has yet to hear. */
+static bool
+is_on_its_way(
+    const struct sim *s, const struct want *w, unsigned slot, const struct gw_entry *e, unsigned k)
+{
+	const struct track *t = &s->tracks[track_index(slot, e->protocol, want_port(w, k))];
+
+	return t->asked_at && s->now - t->asked_at < 5 * MSTIME_SECOND;
+}
+
 static bool
 entry_is_wanted(const struct sim *s, const struct slot *g, const struct gw_entry *e)
 {
@@ -302,7 +320,8 @@ entry_is_wanted(const struct sim *s, const struct slot *g, const struct gw_entry
 			    (w->spec.has_internal ? THIRD : s->slots[slot].local) == e->client &&
 			    k < w->spec.count &&
 			    (e->protocol == PROTOCOL_TCP ? w->spec.tcp : w->spec.udp) &&
-			    (!w->spec.require || e->external == wish(w, k)))
+			    (!w->spec.require || e->external == wish(w, k) ||
+				is_on_its_way(s, w, slot, e, k)))
 				return true;
 	}
 	return false;

@@ -189,6 +189,7 @@ struct track {
 	bool pcp;
 	mstime burst_at;
 	unsigned burst, deletes;
+	mstime deletes_since;
 };
 
 /* What the engine says of one mapping, as the oracles need it. */
@@ -422,6 +423,8 @@ bool oracle_same_external(const struct told *, const struct mapping_status *);
 /* presence.c: is everything where it should be? */
 /* Asks the engine for all statuses; oracle_is_up() looks at these. */
 void oracle_look(struct sim *);
+/* Looks again whether what was told of a unit is so. */
+void oracle_told(struct sim *, struct want *, enum family, uint8_t protocol);
 /* Everything wanted of this slot is at the gateway and active, rightly known. */
 bool oracle_is_up(struct sim *, unsigned slot, char *why, size_t n);
 /* Statuses are honest; told events agree. */

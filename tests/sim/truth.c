@@ -295,6 +295,8 @@ mapping_event(struct sim *s, const struct engine_event *e, struct want *w, struc
 	case EVENT_RENEWED:
 		if (!t->up)
 			sim_fail(s, "port %u: renewed, but not mapped", port);
+		else if (t->differs_since)
+			oracle_told(s, w, m->family, m->protocol);
 		break;
 	default:
 		sim_fail(s, "event %s with a mapping", name);
