@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+/* Shorter than a burst, so that an error that names no port is heard in time. */
+#define COPY_TIME (3 * MSTIME_SECOND)
+
 /* ---- out ---------------------------------------------------------------------------------- */
 
 static int
@@ -127,6 +130,20 @@ contact_head(struct path *p, uint8_t protocol)
 	return NULL;
 }
 
+/* An assigned port's refusal has the port 0, too: is this another copy of it? */
+static bool
+is_copy(const struct path *p, mstime now, const struct natpmp_reply *r)
+{
+	const struct mapping *m;
+
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->unit != NULL && m->internal_port == 0 && m->protocol == r->protocol &&
+	    m->tries == 0 && now - m->asked <= COPY_TIME && m->problem.trouble == TROUBLE_REFUSED &&
+	    m->problem.mapper == MAPPER_NATPMP && m->problem.result == r->result)
+		return true;
+	return false;
+}
+
 /* Which of our requests does this answer? Errors may not say: there is only one. */
 static struct mapping *
 natpmp_match(struct path *p, mstime now, const struct natpmp_reply *r)
@@ -135,7 +152,8 @@ natpmp_match(struct path *p, mstime now, const struct natpmp_reply *r)
 	struct mapping *m;
 
 	if (x != NULL && x->protocol == r->protocol &&
-	    (r->internal_port == x->internal_port || (r->result != 0 && !r->has_ports)))
+	    (r->internal_port == x->internal_port ||
+		(r->result != 0 && !r->has_ports && !is_copy(p, now, r))))
 		return x;
 	if (!r->has_ports && r->result != 0 && !p->answered)
 		return contact_head(p, r->protocol);

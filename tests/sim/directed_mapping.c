@@ -162,9 +162,51 @@ assigned(struct stage *st, int variant)
 	    stage_count(st, ANY_REQUEST, 0, at, st->now));
 }
 
+/* NAT-PMP without assigned ports; a copy of the refusal comes when another mapping is asked for. */
+static bool
+copied(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	uint32_t epoch = (uint32_t)((st->now - st->begin) / 1000);
+	uint16_t result = q->internal ? 0 : 5;
+	uint8_t o[STAGE_PACKET];
+
+	(void)bytes;
+	(void)n;
+	if (q->opcode == 0)
+		return false;
+	n = gw_put_natpmp_map(o, q->protocol, result, epoch, q->internal, q->external, q->lifetime);
+	stage_reply(st, q->internal ? 30 : 1, o, n);
+	if (result)
+		stage_reply(st, 10, o, n);
+	return true;
+}
+
+static void
+copy_of_refusal(struct stage *st, int variant)
+{
+	struct forward_spec f = stage_spec(0, PROTOCOL_TCP, 7200);
+
+	(void)variant;
+	stage_only(st, MAPPER_NATPMP);
+	st->script = copied;
+	stage_start(st);
+	stage_path_up(st);
+	f.assigned = true;
+	stage_want(st, &f);
+	f = stage_spec(5000, PROTOCOL_TCP, 7200);
+	f.name = "site";
+	stage_want(st, &f);
+	stage_run(st, MSTIME_SECOND);
+	EXPECT(st, stage_noted_count(st, EVENT_FAILED, 0) == 1, "failed %u times",
+	    stage_noted_count(st, EVENT_FAILED, 0));
+	EXPECT(st, stage_active(st, 5000, PROTOCOL_TCP) == 5000, "not mapped");
+	EXPECT(st, stage_count(st, MAP_REQUEST, 5000, 0, st->now) == 1, "asked for again");
+}
+
 const struct directed directed_mapping[] = {
 	{ "S-07 NAT-PMP to PCP", upgrade, 2 },
 	{ "UPnP only", upnp_only, 1 },
 	{ "S-18 assigned ports", assigned, 4 },
+	{ "an assigned port's refusal, twice", copy_of_refusal, 1 },
 	{ NULL, NULL, 0 },
 };
