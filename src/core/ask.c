@@ -193,6 +193,7 @@ move(struct mapping *m, mstime now, uint16_t port)
 	m->external_port = port;
 	m->external = netaddr_any4;
 	m->copies = true; /* of the grant that is given up: they may come yet */
+	m->moving = true;
 	mapping_enter(m, now, MAPPING_REQUESTING, now);
 	return true;
 }
@@ -406,7 +407,8 @@ ask_age(struct mapping *m, mstime now)
 mstime
 ask_next(const struct mapping *m)
 {
-	return m->move == MOVE_NOT || m->state == MAPPING_REQUESTING || m->path == NULL
+	return m->unit == NULL || m->move == MOVE_NOT || m->state == MAPPING_REQUESTING ||
+		m->path == NULL
 	    ? MSTIME_NEVER
 	    : m->move_at;
 }

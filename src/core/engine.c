@@ -230,7 +230,7 @@ engine_release_all(struct engine *e, mstime now)
 		struct mapping *m;
 
 		TAILQ_FOREACH(m, &p->mappings, of_path)
-		if (m->unit == NULL)
+		if (m->unit == NULL && m->due > now + HEELS)
 			mapping_enter(m, now, MAPPING_RELEASING, now);
 		/* Whom nobody has heard for a while is told once, and not waited for. */
 		if (p->outage || !p->answered)

@@ -164,9 +164,12 @@ unit_detach(struct engine *e, mstime now, struct unit *u, mstime due)
 
 		/* With an assigned port the delete would be everybody's: it lapses. */
 		if (held && p->state != GATEWAY_ABSENT && m->internal_port != 0) {
+			/* Not on the heels of a request, which it might overtake. */
+			mstime calm = e->stopping && m->tries > 0 ? m->asked + HEELS : now;
+
 			if (!mapping_leased(m, now))
 				m->maker = mapping_mapper(m, now);
-			ghost_new(m, now, due);
+			ghost_new(m, now, later(due, calm));
 		}
 		ask_leaves(m, now);
 		if (p->exchange.mapping == m)
@@ -176,7 +179,7 @@ unit_detach(struct engine *e, mstime now, struct unit *u, mstime due)
 		m->path = NULL;
 		m->expires = 0;
 		m->tries = 0;
-		m->suspect = m->doubted = false;
+		m->suspect = m->doubted = m->moving = false;
 		m->asked_pcp = m->asked_natpmp = false;
 		if (u->blocked)
 			m->problem = (struct problem){ .trouble = TROUBLE_NONE };
@@ -218,10 +221,10 @@ adopt(struct mapping *m, mstime now, struct mapping *ghost)
 	m->decided = true;
 	m->asked_pcp = ghost->asked_pcp;
 	m->asked_natpmp = ghost->asked_natpmp;
-	/* One that was to be made anew at its end is asked for before that. */
-	mapping_enter(m, now, MAPPING_ACTIVE,
-	    earlier(((struct ghost *)ghost)->renews,
-		m->expires - (mstime)m->lifetime * MSTIME_SECOND / 8));
+	/* One that is to be made anew before its end will be. */
+	m->move = ghost->move;
+	m->move_at = ghost->move_at;
+	mapping_enter(m, now, MAPPING_ACTIVE, ((struct ghost *)ghost)->renews);
 	ghost_free(ghost);
 }
 

@@ -45,6 +45,7 @@ struct mapping {
 	bool asked_natpmp : 1;
 	bool described : 1; /* the last PCP request had a DESCRIPTION … */
 	bool insisted : 1;  /* … and a PREFER_FAILURE */
+	bool moving : 1;    /* deleted to be made anew, which is not done yet */
 	bool doubted : 1;   /* the gateway has revoked it, unasked; is it so? */
 	bool shortens : 1;  /* a ghost that cannot be deleted: the shortest lifetime is asked for */
 	uint8_t move : 2;   /* what for: enum move */
@@ -425,6 +426,9 @@ bool exchange_paced(const struct engine *, mstime now);
 
 /* Nothing passes this host's firewall: no harm in trying. */
 #define FIREWALL_GAP (15 * MSTIME_SECOND)
+
+/* So long a packet is left alone, be it answered or not. */
+#define HEELS ((mstime)250)
 
 /* contact.c */
 void contact_work(struct path *, mstime now);

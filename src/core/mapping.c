@@ -203,7 +203,9 @@ mapping_next(const struct mapping *m)
 {
 	mstime due = m->due;
 
-	if (m->expires == 0 && m->state == MAPPING_REQUESTING && due < m->path->hold_until)
+	/* A table that is full has the room that was just left. */
+	if (m->expires == 0 && m->state == MAPPING_REQUESTING && !m->moving &&
+	    due < m->path->hold_until)
 		due = m->path->hold_until;
 	/* As the probe of an outage it may have been asked for out of turn. */
 	if (m->state == MAPPING_ACTIVE && m->maker == MAPPER_PCP && !m->suspect && m->tries > 0 &&
@@ -274,7 +276,8 @@ hold_path(struct path *p, mstime now, mstime until, const struct problem *why)
 	p->hold_until = until;
 	TAILQ_FOREACH(m, &p->mappings, of_path)
 	{
-		if (m->unit == NULL || mapping_leased(m, now) || m->state != MAPPING_REQUESTING)
+		if (m->unit == NULL || mapping_leased(m, now) || m->moving ||
+		    m->state != MAPPING_REQUESTING)
 			continue;
 		m->problem = *why;
 		m->decided = true;
@@ -289,6 +292,7 @@ refuse(struct mapping *m, mstime now, struct problem why, mstime wait, bool whol
 	mstime until = now + wait;
 
 	m->copies = true;
+	m->moving = false;
 	m->tries = 0;
 	m->problem = why;
 	m->decided = true;
@@ -362,7 +366,7 @@ grant(struct mapping *m, mstime now, const struct answer *a)
 	m->maker = a->mapper;
 	m->external_port = a->external_port;
 	m->external = a->has_external ? a->external : netaddr_any4;
-	m->suspect = m->doubted = false;
+	m->suspect = m->doubted = m->moving = false;
 	ask_stays(m);
 	m->copies = m->tries > 1;
 	m->tries = 0;
@@ -547,7 +551,9 @@ ghost_new(const struct mapping *m, mstime now, mstime due)
 		g->internal = *internal;
 	ghost->unit = NULL;
 	ghost->suspect = ghost->shortens = false;
-	ghost->move = MOVE_NOT;
+	/* Whoever takes it over must know that it cannot be renewed. */
+	if (ghost->move != MOVE_SAME)
+		ghost->move = MOVE_NOT;
 	ghost->tries = 0;
 	TAILQ_INSERT_TAIL(&m->path->mappings, ghost, of_path);
 	mapping_enter(ghost, now, MAPPING_RELEASING, due);

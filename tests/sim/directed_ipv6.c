@@ -30,8 +30,10 @@ router(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request
 	}
 	if (q->lifetime == 0 && st->number[ORPHAN] && live)
 		result = 2;
-	else if (q->lifetime == 0)
+	else if (q->lifetime == 0 && q->internal == 5000)
 		st->number[UNTIL] = 0;
+	else if (q->lifetime == 0)
+		result = 0; /* it has no other */
 	else if (live && st->variant == NEVER_RENEWS)
 		result = 8;
 	else
@@ -150,6 +152,51 @@ never_renews(struct stage *st, int variant)
 	check_requests(st);
 }
 
+/* Q-094. It is called otherwise when it waits to be made anew: that is not forgotten, and nothing
+ * is sent before. */
+static void
+renamed(struct stage *st, int variant)
+{
+	struct forward_spec f = stage_spec(5000, PROTOCOL_TCP, 3600);
+	mstime at;
+
+	(void)variant;
+	st->variant = NEVER_RENEWS;
+	begin(st, EXTERNAL_SAME);
+	stage_run(st, 535 * MSTIME_SECOND);
+	at = st->now;
+	f.name = "site";
+	f.ipv4 = false;
+	f.ipv6 = true;
+	engine_unwant(st->engine, st->now, "web");
+	stage_want(st, &f);
+	stage_run(st, MSTIME_SECOND);
+	EXPECT(st, stage_count(st, ANY_REQUEST, 5000, at, st->now) == 0, "sent for");
+	EXPECT(st, stage_all_active(st), "not active");
+	stage_run(st, HOUR);
+	EXPECT(st, stage_noted_count(st, EVENT_LOST, 0) == 0, "lost");
+}
+
+/* Q-094. Another one is refused for want of room: the one that is deleted does not wait for that
+ * room. */
+static void
+full(struct stage *st, int variant)
+{
+	struct forward_spec f = stage_spec(5001, PROTOCOL_TCP, 3600);
+
+	(void)variant;
+	st->variant = NEVER_RENEWS;
+	begin(st, EXTERNAL_SAME);
+	EXPECT(st, stage_wait(st, 2000, stage_all_active), "not mapped in 2 s");
+	f.name = "other";
+	f.ipv4 = false;
+	f.ipv6 = true;
+	stage_want(st, &f);
+	stage_run(st, 6 * HOUR);
+	EXPECT(st, stage_noted(st, EVENT_FAILED, 5001, 0), "not refused");
+	EXPECT(st, stage_noted_count(st, EVENT_LOST, 0) == 0, "lost");
+}
+
 /* miniupnpd 2.3.1: once renewed, a pinhole is nobody's and cannot be deleted, only shortened. 1: a
  * new one takes its place. */
 static void
@@ -241,6 +288,8 @@ no_natpmp(struct stage *st, int variant)
 const struct directed directed_ipv6[] = {
 	{ "P-33 Q-054 pinholes, NAT66", pinhole, 6 },
 	{ "Q-094 a pinhole that cannot be renewed", never_renews, 1 },
+	{ "Q-094 it is called otherwise", renamed, 1 },
+	{ "Q-094 and the table is full", full, 1 },
 	{ "miniupnpd 2.3.1: a pinhole that cannot be deleted", orphan, 2 },
 	{ "Q-106 announcements from a link-local address", announced, 4 },
 	{ "no NAT-PMP over IPv6", no_natpmp, 1 },
