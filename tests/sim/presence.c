@@ -7,7 +7,7 @@
 /* Is everything where it should be: at the gateway, in the status, in what was told? */
 
 #define TOLD_LAG (6 * MSTIME_SECOND) /* an address may follow up to 5 s later */
-/* A router that renews nothing is asked to delete and make anew: one round trip, or a few. */
+/* To be asked to delete and make anew takes one round trip, or a few. */
 #define REBIRTH (20 * MSTIME_SECOND)
 /* A port that is required is tried for again every 15 minutes. */
 #define REQUIRE_RETRY (17 * MINUTE)
@@ -135,21 +135,28 @@ port_is_up(struct sim *s, unsigned slot, const struct want *w, uint8_t protocol,
 	return false;
 }
 
-/* The same, but for the moment of a rebirth. */
+/* The same, but for the moment of a rebirth, or of a move: what did not get the port that it wishes
+ * for is deleted and made anew when that may be free (ask.c), and meanwhile still shown. */
 static bool
 port_is_well(struct sim *s, unsigned slot, const struct want *w, uint8_t protocol, unsigned k,
     char *why, size_t n)
 {
-	mstime *since = &s->down_since[track_index(slot, protocol, want_port(w, k))];
+	unsigned t = track_index(slot, protocol, want_port(w, k));
+	mstime *since = &s->down_since[t];
 
 	if (port_is_up(s, slot, w, protocol, k, why, n)) {
+		s->elsewhere[t] =
+		    w->spec.external != EXTERNAL_ANY && s->views[t].external_port != wish(w, k);
 		*since = 0;
 		return true;
 	}
 	if (!*since)
 		*since = s->now;
-	s->pardoned = s->boxes[s->slots[slot].box].never_renews && s->now - *since < REBIRTH;
-	return s->pardoned;
+	if (!(s->boxes[s->slots[slot].box].never_renews || s->elsewhere[t]) ||
+	    s->now - *since >= REBIRTH)
+		return false;
+	s->pardoned = true;
+	return true;
 }
 
 /* Would the gateway give this port? One of ours, or of an address of ours before, may have it. */
@@ -196,7 +203,7 @@ required_is_well(struct sim *s, unsigned slot, const struct want *w, uint8_t pro
 	}
 	if (!s->could_since[t])
 		s->could_since[t] = s->now;
-	if (port_is_up(s, slot, w, protocol, k, why, n)) {
+	if (port_is_well(s, slot, w, protocol, k, why, n)) {
 		s->seen[FEATURE_REQUIRE_HAD]++;
 		return true;
 	}
@@ -228,7 +235,7 @@ options_are_well(struct sim *s, unsigned slot, const struct want *w, uint8_t pro
 	}
 	if (!s->could_since[t])
 		s->could_since[t] = s->now;
-	if (port_is_up(s, slot, w, protocol, k, why, n)) {
+	if (port_is_well(s, slot, w, protocol, k, why, n)) {
 		s->seen[w->spec.has_internal ? FEATURE_THIRD_PARTY : FEATURE_FILTER]++;
 		return true;
 	}

@@ -291,7 +291,8 @@ struct sim {
 	/* oracles */
 	struct track tracks[TRACKS];
 	struct view views[TRACKS];
-	mstime down_since[TRACKS];  /* at a router that renews nothing: a moment is allowed */
+	mstime down_since[TRACKS];  /* to be made anew a moment is allowed */
+	bool elsewhere[TRACKS];     /* not on the port that is wished for: it may move */
 	mstime could_since[TRACKS]; /* the port required was to be had */
 	struct grant *grants;
 	size_t n_grants, grants_room;
