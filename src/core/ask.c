@@ -398,6 +398,7 @@ ask_age(struct mapping *m, mstime now)
 		win_back(m, now);
 	} else if (movable(m, now)) {
 		plan(m, MOVE_NOT, 0);
+		m->refusals = 0; /* of renewals, because it was there */
 		move_shown(m, now, m->external_port);
 	} else {
 		plan(m, MOVE_SAME, now + MSTIME_SECOND);

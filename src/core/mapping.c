@@ -313,11 +313,16 @@ static void
 refuse_result(struct mapping *m, mstime now, const struct answer *a)
 {
 	struct problem why = { TROUBLE_REFUSED, a->mapper, a->result };
+	bool pinhole = m->path->family == FAMILY_IPV6 && a->mapper == MAPPER_PCP &&
+	    a->result == PCP_NO_RESOURCES;
+	bool leased = mapping_leased(m, now);
+	/* The first of several copies may have been granted and its answer lost: what is refused is
+	 * the renewal (Q-094), and does not say that the router is full. */
+	bool copy = pinhole && !leased && m->tries > 1;
 
-	refuse(m, now, why, refusal_wait(a->mapper, a->result, a->lifetime, m->refusals),
-	    concerns_path(a->mapper, a->result));
-	if (m->path->family == FAMILY_IPV6 && a->mapper == MAPPER_PCP &&
-	    a->result == PCP_NO_RESOURCES && mapping_leased(m, now))
+	refuse(m, now, why, refusal_wait(a->mapper, a->result, a->lifetime, copy ? 0 : m->refusals),
+	    !copy && concerns_path(a->mapper, a->result));
+	if (pinhole && leased)
 		ask_reborn(m, now);
 }
 

@@ -197,6 +197,43 @@ full(struct stage *st, int variant)
 	EXPECT(st, stage_noted_count(st, EVENT_LOST, 0) == 0, "lost");
 }
 
+/* The model's firewall that renews nothing. */
+static bool
+firewall(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	uint8_t o[GW_PACKET_MAX];
+	struct gw_outcome out;
+	size_t size = gw_answer(&st->box, st->now, q->client, bytes, n, o, &out);
+
+	st->number[0] += out.granted;
+	if (!out.granted || st->number[0] > st->number[1])
+		stage_reply(st, 1, o, size);
+	return true;
+}
+
+static void
+begin_firewall(struct stage *st)
+{
+	st->script = firewall;
+	st->box.ipv6 = st->box.never_renews = true;
+	st->box.speaks = SPEAKS_PCP;
+	st->box.max_life = PINHOLE_LIFE;
+	begin(st, EXTERNAL_SAME);
+}
+
+/* Q-094: it has made the pinhole, but its answer was lost, and the copy of the request is refused,
+ * several times over. */
+static void
+lost_answer(struct stage *st, int variant)
+{
+	st->number[1] = 1 + variant;
+	begin_firewall(st);
+	EXPECT(st,
+	    stage_wait(
+		st, (1 + variant) * 33 * MSTIME_SECOND + 2 * MSTIME_SECOND, stage_all_active),
+	    "not mapped after %d lost answers", 1 + variant);
+}
+
 /* miniupnpd 2.3.1: once renewed, a pinhole is nobody's and cannot be deleted, only shortened. 1: a
  * new one takes its place. */
 static void
@@ -290,6 +327,7 @@ const struct directed directed_ipv6[] = {
 	{ "Q-094 a pinhole that cannot be renewed", never_renews, 1 },
 	{ "Q-094 it is called otherwise", renamed, 1 },
 	{ "Q-094 and the table is full", full, 1 },
+	{ "Q-094 a lost answer, and the copy is refused", lost_answer, 6 },
 	{ "miniupnpd 2.3.1: a pinhole that cannot be deleted", orphan, 2 },
 	{ "Q-106 announcements from a link-local address", announced, 4 },
 	{ "no NAT-PMP over IPv6", no_natpmp, 1 },
