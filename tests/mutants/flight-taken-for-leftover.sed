@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: ISC
 # file: src/core/leftover.c
-# what: a request on its way when its forward changes is forgotten instead of released
-s/((const struct ghost \*)m)->leftover/m->lifetime == 0/
+# what: a lease of this run, or a request on its way, is taken for one that an earlier run left
+s/((const struct ghost \*)m)->leftover && //
