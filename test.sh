@@ -255,7 +255,7 @@ suite()
 {
 	local name=$1 title=$2 log="$scratch/$1.log"
 	shift 2
-	run 600 "$log" "$scratch/src/tests/again.sh" 3 python3 -B "$scratch/src/tests/$name/run.py" \
+	run 900 "$log" "$scratch/src/tests/again.sh" 3 python3 -B "$scratch/src/tests/$name/run.py" \
 		--portleased "$scratch/gcc/portleased" "$@" \
 		--fakegw "$scratch/gcc/tests/gateway/fakegw"
 	status=$?
