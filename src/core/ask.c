@@ -32,25 +32,16 @@ ask_simpler(struct mapping *m, mstime now, const struct answer *a)
 	    (a->result != PCP_UNSUPP_OPTION && a->result != PCP_MALFORMED_OPTION &&
 		a->result != PCP_MALFORMED_REQUEST))
 		return false;
-	if (m->count > 1) {
+	if (m->count > 1)
 		portset_refused(m, now);
-		m->copies = true;
-		m->tries = 0;
-		mapping_enter(
-		    m, now, m->state == MAPPING_ACTIVE ? MAPPING_ACTIVE : MAPPING_REQUESTING, now);
-		return true;
-	}
-	if (m->described)
+	else if (m->described)
 		p->plain = true; /* */
 	else if (m->insisted)
 		p->indulgent = true;
 	else
 		return false;
 	m->described = m->insisted = false;
-	m->copies = true;
-	m->tries = 0;
-	mapping_enter(
-	    m, now, m->state == MAPPING_ACTIVE ? MAPPING_ACTIVE : MAPPING_REQUESTING, now);
+	mapping_again(m, now, m->state == MAPPING_ACTIVE ? MAPPING_ACTIVE : MAPPING_REQUESTING);
 	return true;
 }
 
@@ -97,9 +88,7 @@ ask_another(struct mapping *m, mstime now, const struct answer *a)
 	/* PCP's NO_RESOURCES is to be respected; and a full gateway is asked once more only. */
 	if (!first || a->mapper == MAPPER_PCP)
 		return false;
-	m->copies = true;
-	m->tries = 0;
-	mapping_enter(m, now, MAPPING_REQUESTING, now);
+	mapping_again(m, now, MAPPING_REQUESTING);
 	return true;
 }
 

@@ -17,6 +17,10 @@
 struct unit;
 struct path;
 
+/* An answer may be this late and still belong to an earlier transmission: neither protocol
+ * numbers its requests. */
+#define LATE_ANSWER (12 * MSTIME_SECOND)
+
 enum move { MOVE_NOT, MOVE_WISH, MOVE_SAME };
 
 /* One mapping as the protocols know it: (path, protocol, internal address, internal port). */
@@ -266,6 +270,8 @@ void unit_attach(struct engine *, mstime now, struct unit *, struct path *);
 bool mapping_leased(const struct mapping *, mstime now);
 /* The only writer of state and due. */
 void mapping_enter(struct mapping *, mstime now, enum mapping_state, mstime due);
+/* Another request goes out at once, instead of the one that was answered. */
+void mapping_again(struct mapping *, mstime now, enum mapping_state);
 const struct netaddr *mapping_internal(const struct mapping *); /* NULL: this host */
 uint64_t mapping_remotes(const struct mapping *);               /* digest; 0: everybody */
 enum mapper mapping_mapper(const struct mapping *, mstime now); /* whom to ask next */

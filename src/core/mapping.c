@@ -6,9 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* An answer may be this late and still belong to an earlier transmission: neither protocol
- * numbers its requests. */
-#define LATE_ANSWER (12 * MSTIME_SECOND)
 #define NO_ADDRESS_WAIT (30 * MSTIME_SECOND)
 /* A lease whose renewals were refused, and then went unanswered. */
 #define REFUSED_WAIT (30 * MSTIME_SECOND)
@@ -32,6 +29,14 @@ mapping_enter(struct mapping *m, mstime now, enum mapping_state state, mstime du
 		    m->internal_port, due == MSTIME_NEVER ? 0 : (uint32_t)(due - now));
 	m->state = state;
 	m->due = due;
+}
+
+void
+mapping_again(struct mapping *m, mstime now, enum mapping_state state)
+{
+	m->copies = true;
+	m->tries = 0;
+	mapping_enter(m, now, state, now);
 }
 
 const struct netaddr *
@@ -440,9 +445,7 @@ other_set(struct mapping *m, mstime now, const struct answer *a)
 		return;
 	}
 	give_back(m, now, a);
-	m->copies = true;
-	m->tries = 0;
-	mapping_enter(m, now, MAPPING_REQUESTING, now);
+	mapping_again(m, now, MAPPING_REQUESTING);
 }
 
 /* Deleting: any answer ends the attempt (Q-062: 2 and 8 mean "not ours" and "gone"), but a late

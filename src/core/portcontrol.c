@@ -46,8 +46,9 @@ send_pcp_map(struct path *p, mstime now, struct mapping *m, uint32_t lifetime)
 int
 portcontrol_send_map(struct path *p, mstime now, struct mapping *m, enum mapper mapper)
 {
-	uint32_t lifetime =
-	    m->state == MAPPING_RELEASING ? m->shortens : m->unit->forward->lifetime;
+	uint32_t lifetime = m->state != MAPPING_RELEASING ? m->unit->forward->lifetime
+	    : m->shortens                                 ? 1
+							  : 0;
 	uint8_t bytes[NATPMP_MAX_REQUEST];
 	size_t n;
 

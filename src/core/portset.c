@@ -9,9 +9,6 @@
  * show what the first one has. A gateway that knows no sets is told once and gets single requests.
  */
 
-/* Late answers to a request with PORT_SET may come for so long. */
-#define LATE_SET (12 * MSTIME_SECOND)
-
 bool
 portset_overlap(const struct mapping *a, const struct mapping *b)
 {
@@ -113,7 +110,7 @@ bool
 portset_stale(const struct mapping *m, mstime now, const struct answer *a)
 {
 	return a->result == 0 && m->count == 1 && a->set_size > 1 && m->path->set_asked >= 0 &&
-	    now - m->path->set_asked <= LATE_SET;
+	    now - m->path->set_asked <= LATE_ANSWER;
 }
 
 bool

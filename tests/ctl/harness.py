@@ -165,6 +165,14 @@ class Home:
         with open(self.file, "w") as f:
             f.write("\n".join(lines) + "\n")
 
+    def rewrite(self, old, new):
+        """Another text in the configuration for one that is there."""
+        with open(self.file) as f:
+            text = f.read()
+        check(old in text, "no %r in %s" % (old, text))
+        with open(self.file, "w") as f:
+            f.write(text.replace(old, new))
+
     def start(self, *arguments, **more):
         self.daemon = self.spawn(
             [self.options.portleased, "-f", self.file, "-s", self.path("state"), "-r",

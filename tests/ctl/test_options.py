@@ -128,10 +128,7 @@ def test_setting_lifetime_and_renewal(home):
     """The forward's own, its gateway's, the global one; and renewal no later than told."""
     home.write("own internal-port=1001 lifetime=500", "gateways internal-port=1002",
                settings="lifetime = 700\nmax-renew-interval = 100")
-    with open(home.file) as f:
-        text = f.read().replace("interface = lo", "interface = lo\n    lifetime = 600")
-    with open(home.file, "w") as f:
-        f.write(text)
+    home.rewrite("interface = lo", "interface = lo\n    lifetime = 600")
     home.gateway()
     home.start()
     for name, lifetime in (("own", 500), ("gateways", 600)):

@@ -52,10 +52,7 @@ def test_states_without_an_answer(home):
 def test_state_unsupported(home):
     """It is there, and says that it speaks nothing that is allowed."""
     home.write(WEB)
-    with open(home.file) as f:
-        text = f.read().replace("interface = lo", "interface = lo\n    mappers = {nat-pmp}")
-    with open(home.file, "w") as f:
-        f.write(text)
+    home.rewrite("interface = lo", "interface = lo\n    mappers = {nat-pmp}")
     home.gateway(mode="pcp")
     home.start()
     row = wait_gateway(home, "unsupported")
@@ -83,10 +80,7 @@ def test_state_releasing(home):
 def test_ready(home):
     """Confirmed or refused is ready; silence is after ready-timeout; nothing to do is at once."""
     home.write(WEB, "game internal-port=7777 on-demand=yes", settings="ready-timeout = 3")
-    with open(home.file) as f:
-        text = f.read().replace("ready-timeout = 2\n", "")
-    with open(home.file, "w") as f:
-        f.write(text)
+    home.rewrite("ready-timeout = 2\n", "")
     home.gateway(silence="on")
     home.start()
     same(home.status()["ready"], False, "before an answer")
@@ -94,8 +88,7 @@ def test_ready(home):
     until(lambda: home.status()["ready"], "ready-timeout to pass")
     check(time.monotonic() - began > 1.5, "ready at once though nobody answers")
     home.stop()
-    with open(home.file, "w") as f:
-        f.write(text.replace("ready-timeout = 3", "ready-timeout = 300"))
+    home.rewrite("ready-timeout = 3", "ready-timeout = 300")
     home.tell("set", "silence", "off")
     home.tell("result", "create", "2")
     home.start()
@@ -103,10 +96,7 @@ def test_ready(home):
     same(home.rows("web")[0]["state"], "failed", "web")
     home.stop()
     home.write("game internal-port=7777 on-demand=yes", settings="ready-timeout = 300")
-    with open(home.file) as f:
-        text = f.read().replace("ready-timeout = 2\n", "")
-    with open(home.file, "w") as f:
-        f.write(text)
+    home.rewrite("ready-timeout = 2\n", "")
     home.tell("set", "silence", "on")
     home.start()
     until(lambda: home.status()["ready"], "ready with nothing to do")
@@ -115,10 +105,7 @@ def test_ready(home):
 def test_assigned(home):
     """A port of the gateway's choice: not known until granted, then the same inside and outside."""
     home.write("vpn internal-port=assigned protocol=udp")
-    with open(home.file) as f:
-        text = f.read().replace("interface = lo", "interface = lo\n    mappers = {nat-pmp}")
-    with open(home.file, "w") as f:
-        f.write(text)
+    home.rewrite("interface = lo", "interface = lo\n    mappers = {nat-pmp}")
     home.gateway(mode="nat-pmp", proton="on", silence="on")
     home.start()
     row = home.rows("vpn")[0]
@@ -131,8 +118,8 @@ def test_assigned(home):
     check(row["internal_port"] == row["external_port"] and row["external_port"] > 1, "%r" % row)
     same(events(monitor, "mapped")[-1]["mapping"]["external_port"], row["external_port"], "mapped")
     same(home.ctl("wait", "vpn")[1], "203.0.113.7:%d\n" % row["external_port"], "wait")
-    with open(home.file, "w") as f:
-        f.write(text[:text.index("forward vpn")])
+    home.write()
+    home.rewrite("interface = lo", "interface = lo\n    mappers = {nat-pmp}")
     same(home.ctl("reload")[0], 0, "reload")
     same(events(monitor, "released")[-1]["mapping"]["forward"], "vpn", "left to lapse")
     time.sleep(0.5)
