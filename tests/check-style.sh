@@ -29,58 +29,71 @@ scripts()
 	done
 }
 
+# Each tool is started once for all files, not for every one: they are hundreds.
+each() { tr '\n' '\0' | xargs -0 -r "$@"; }
+
 too_long() # C files of more lines than a reader bears
 {
-	c_files "$1" | while IFS= read -r file; do
-		awk -v limit="$FILE_LINES" '
-		END { if (NR > limit) printf "%s: %d lines, %d at most\n", FILENAME, NR, limit }' "$file"
-	done
+	c_files "$1" | each awk -v limit="$FILE_LINES" '
+		FNR == limit + 1 { printf "%s: more than %d lines\n", FILENAME, limit }'
 }
 
 # Functions in our style open with a line that is just "{" and close with one that is just "}".
 # Structs, enums and tables open at the end of a line and do not count.
 long_functions()
 {
-	find "$1/src" -name '*.[ch]' 2>/dev/null | sort | while IFS= read -r file; do
-		awk -v limit="$FUNCTION_LINES" '
+	find "$1/src" -name '*.[ch]' 2>/dev/null | sort | each awk -v limit="$FUNCTION_LINES" '
+		FNR == 1 { start = 0 }
 		/^[{]$/ { start = FNR; next }
 		/^[}]$/ && start {
 			n = FNR - start + 1
 			if (n > limit)
 				printf "%s:%d: a function of %d lines, %d at most\n", FILENAME, start, n, limit
 			start = 0
-		}' "$file"
-	done
+		}'
+}
+
+# without LINE LAST: those of the files on standard input that lack it among their first LAST lines
+without()
+{
+	each awk -v line="$1" -v last="$2" '
+		FNR <= last && $0 == line { has[FILENAME] = 1 }
+		END {
+			for (i = 1; i < ARGC; i++)
+				if (!(ARGV[i] in has))
+					printf "%s: no line %s\n", ARGV[i], line
+		}'
 }
 
 unlicensed() # C files say it in line 1, scripts after #!
 {
-	c_files "$1" | while IFS= read -r file; do
-		head -n 1 "$file" | grep -qxF '/* SPDX-License-Identifier: ISC */' ||
-			echo "$file: line 1 is not /* SPDX-License-Identifier: ISC */"
-	done
-	scripts "$1" | while IFS= read -r file; do
-		head -n 2 "$file" | grep -qxF '# SPDX-License-Identifier: ISC' ||
-			echo "$file: no line # SPDX-License-Identifier: ISC"
-	done
+	c_files "$1" | without '/* SPDX-License-Identifier: ISC */' 1
+	scripts "$1" | without '# SPDX-License-Identifier: ISC' 2
 }
 
 # Split, so that this very line is not found.
 LATER='TO''DO|FIX''ME|XX''X'
 unfinished()
 {
-	{ c_files "$1"; scripts "$1"; } | while IFS= read -r file; do
-		grep -nHwE -e "$LATER" "$file"
-	done
+	{ c_files "$1"; scripts "$1"; } | each grep -nHwE -e "$LATER"
 }
 
 unlisted() # C files that nothing builds, or that a release would lack
 {
-	c_files "$1" | while IFS= read -r file; do
-		name=${file#"$1"/}
-		grep -qE -e "(^|[[:space:]=])${name%.c}(\.c)?([[:space:]]|\$)" "$1/Makefile.am" ||
-			echo "$name is not in Makefile.am"
-	done
+	# As a word of Makefile.am, a program's only source without its .c.
+	c_files "$1" | awk -v top="$1" '
+		NR == FNR {
+			n = split($0, words, /[[:space:]=]+/)
+			for (i = 1; i <= n; i++)
+				known[words[i]] = 1
+			next
+		}
+		{
+			name = stem = substr($0, length(top) + 2)
+			sub(/\.c$/, "", stem)
+			if (!(name in known) && !(stem in known))
+				print name " is not in Makefile.am"
+		}' "$1/Makefile.am" -
 }
 
 format_is_ours()
@@ -91,11 +104,8 @@ format_is_ours()
 
 unformatted()
 {
-	c_files "$1" >"$scratch/files"
-	while IFS= read -r file; do
-		"$CLANG_FORMAT" --style=file --dry-run -Werror "$file" 2>&1 |
-			grep -E 'error:|warning:' | head -n 1
-	done <"$scratch/files"
+	c_files "$1" | each "$CLANG_FORMAT" --style=file --dry-run -Werror 2>&1 | awk -F: '
+		/error:|warning:/ && !seen[$1]++' # one line for each file
 }
 
 clean() { # clean WHAT FILE: one check, passed when FILE is empty
@@ -156,6 +166,14 @@ long_functions "$bad" >"$scratch/out"
 caught 'a long function' "$scratch/out"
 unlicensed "$bad" >"$scratch/out"
 caught 'a missing licence line' "$scratch/out"
+printf '/* SPDX-License-Identifier: ISC */\n' >"$bad/src/good.h"
+printf '#!/bin/sh\n' >"$bad/tests/bad.sh"
+unlicensed "$bad" | grep -v 'long\.c' >"$scratch/out"
+caught 'a script without its licence line' "$scratch/out"
+printf '#!/bin/sh\n# SPDX-License-Identifier: ISC\n' >"$bad/tests/bad.sh"
+unlicensed "$bad" | grep -v 'long\.c' >"$scratch/out"
+clean 'self-test: licence lines where they belong' "$scratch/out"
+rm "$bad/src/good.h" "$bad/tests/bad.sh"
 { echo 'void f(void)'; echo '{'; lines $((FUNCTION_LINES - 2)); echo '}'; } >"$bad/src/long.c"
 long_functions "$bad" >"$scratch/out"
 clean "self-test: a function of just $FUNCTION_LINES lines" "$scratch/out"
