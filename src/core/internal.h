@@ -186,9 +186,10 @@ struct path {
 	bool indulgent;         /* PREFER_FAILURE is */
 	bool singly;            /* PORT_SET is, or has no effect */
 	mstime set_asked;       /* the last request with it; -1: never */
-	mstime pcp_again;       /* NAT-PMP is spoken, but PCP preferred: next try */
-	mstime switched;        /* last change of mapper */
-	uint8_t switches;       /* since `switched` began to be young */
+	uint64_t set_ports; /* a bit for each port that was asked for with it just before that */
+	mstime pcp_again;   /* NAT-PMP is spoken, but PCP preferred: next try */
+	mstime switched;    /* last change of mapper */
+	uint8_t switches;   /* since `switched` began to be young */
 	struct exchange exchange;
 	struct contact contact;
 	struct epoch epochs[2];
@@ -354,6 +355,8 @@ void portset_split(struct mapping *first, mstime now);
 void portset_refused(struct mapping *, mstime now);
 /* Was the set that was asked for granted? True for single ports. */
 bool portset_granted(const struct mapping *, const struct answer *);
+/* It is asked for with PORT_SET. */
+void portset_asked(const struct mapping *, mstime now);
 /* An answer to an earlier request, with PORT_SET, of what is asked for singly now. */
 bool portset_stale(const struct mapping *, mstime now, const struct answer *);
 /* What the first has, all of them show. */

@@ -28,7 +28,7 @@ option_fill(struct mapping *m, mstime now, struct pcp_request *r,
 	r->internal = mapping_internal(m);
 	r->set_size = m->count;
 	if (m->count > 1)
-		p->set_asked = now;
+		portset_asked(m, now);
 	if (f != NULL) {
 		r->prefer_failure = f->require && r->external_port != 0 && !p->indulgent;
 		/* Only one that was written: the forward's name, the default, is for mappers that

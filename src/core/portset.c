@@ -106,11 +106,33 @@ portset_refused(struct mapping *m, mstime now)
 		portset_split(each, now);
 }
 
+/* People like numbers that are the same modulo 64: multiplied, they differ. */
+static uint64_t
+port_bit(const struct mapping *m)
+{
+	uint32_t key = m->internal_port * 2u + (m->protocol == PROTOCOL_TCP);
+
+	return UINT64_C(1) << ((key * UINT32_C(2654435769)) >> 26);
+}
+
+void
+portset_asked(const struct mapping *m, mstime now)
+{
+	struct path *p = m->path;
+
+	if (p->set_asked < 0 || now - p->set_asked > LATE_ANSWER)
+		p->set_ports = 0;
+	p->set_ports |= port_bit(m);
+	p->set_asked = now;
+}
+
+/* An answer with a set to a request without may be a late one to a request with it. But there are
+ * boxes which have the set since another life, and say so to whatever is asked. */
 bool
 portset_stale(const struct mapping *m, mstime now, const struct answer *a)
 {
 	return a->result == 0 && m->count == 1 && a->set_size > 1 && m->path->set_asked >= 0 &&
-	    now - m->path->set_asked <= LATE_ANSWER;
+	    now - m->path->set_asked <= LATE_ANSWER && (m->path->set_ports & port_bit(m)) != 0;
 }
 
 bool

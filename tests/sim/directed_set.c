@@ -315,6 +315,27 @@ updates(struct stage *st, int variant)
 	    sets_sent(st, MAP_REQUEST, at));
 }
 
+/* Another life's set, which the box names in every answer, is not a late answer to a set that was
+ * asked for elsewhere. */
+static void
+old_set(struct stage *st, int variant)
+{
+	struct forward_spec f = range(COUNT), g = stage_spec(FIRST, PROTOCOL_TCP, 3600);
+
+	(void)variant;
+	begin(st, SETS_GRANTED);
+	stage_want(st, &f);
+	EXPECT(st, stage_wait(st, 1000, all_there), "not there");
+	engine_free(st->engine);
+	stage_start(st);
+	f.name = "elsewhere";
+	f.internal_port = 9000;
+	stage_want(st, &f);
+	stage_want(st, &g);
+	stage_path_up(st);
+	EXPECT(st, stage_wait(st, 2000, stage_all_active), "not mapped in 2 s");
+}
+
 /* tcp and udp of a range come to one number as single ports do. */
 static void
 pair(struct stage *st, int variant)
@@ -344,6 +365,7 @@ const struct directed directed_set[] = {
 	{ "a range by NAT-PMP", natpmp, 2 },
 	{ "P-108 no set with PREFER_FAILURE", required, 1 },
 	{ "P-97 updates of a set", updates, 2 },
+	{ "a set of another life", old_set, 1 },
 	{ "a pair of sets", pair, 1 },
 	{ NULL, NULL, 0 },
 };

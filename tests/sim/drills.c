@@ -227,6 +227,21 @@ drill_reboot_check(struct sim *s)
 
 /* ---- the daemon restarts ---------------------------------------------------------------- */
 
+/* One that is held again a moment earlier may win the port that it wishes for. */
+static bool
+taken_meanwhile(struct sim *s, unsigned slot, uint8_t protocol, uint16_t internal, uint16_t port)
+{
+	const struct gw_box *b = &s->boxes[s->slots[slot].box];
+
+	for (unsigned k = 0; k < GW_ENTRIES; k++) {
+		const struct gw_entry *e = &b->entries[k];
+		if (e->used && e->until > s->now && e->protocol == protocol &&
+		    e->external == port && e->internal == port && e->internal != internal)
+			return true;
+	}
+	return false;
+}
+
 static void
 remember_ports(struct sim *s, bool compare)
 {
@@ -242,7 +257,8 @@ remember_ports(struct sim *s, bool compare)
 			t = oracle_index(s, i, e->protocol, e->internal);
 			if (t < 0)
 				continue;
-			if (compare && s->drill_ports[t] && s->drill_ports[t] != e->external)
+			if (compare && s->drill_ports[t] && s->drill_ports[t] != e->external &&
+			    !taken_meanwhile(s, i, e->protocol, e->internal, s->drill_ports[t]))
 				sim_fail(s, "restart moved port %u from %u to %u", e->internal,
 				    s->drill_ports[t], e->external);
 			s->drill_ports[t] = e->external;

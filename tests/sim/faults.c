@@ -269,7 +269,8 @@ static void
 reload(struct sim *s)
 {
 	struct want *w = &s->wants[rng_below(&s->faults, s->n_wants)];
-	bool idle = engine_next(s->engine) > s->now;
+	/* nothing is due, and nobody takes hold of it */
+	bool idle = engine_next(s->engine) > s->now && (!w->held || w->holding);
 	uint64_t sent = s->sent;
 
 	switch (rng_below(&s->faults, 5)) {
@@ -506,6 +507,9 @@ recovered_by(struct sim *s, unsigned slot)
 		mstime most = 0;
 		for (unsigned i = 0; i < s->n_wants; i++) {
 			mstime every = oracle_renewal(s, &s->wants[i], slot);
+			mstime old = oracle_old_renewal(s, &s->wants[i], slot);
+			if (old > every)
+				every = old;
 			if (want_is_on(s, &s->wants[i], slot) && every > most)
 				most = every;
 		}

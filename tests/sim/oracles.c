@@ -209,6 +209,7 @@ moved(struct sim *s, const struct path *p, const struct gw_request *q, struct tr
 	else if (t->asked_at && ++t->deletes > 4)
 		sim_fail(s, "port %u: deleted %u times without a reason", q->internal, t->deletes);
 	t->asked_at = 0;
+	t->left_at = s->now;
 }
 
 static void
@@ -250,6 +251,7 @@ map_request(struct sim *s, struct path *p, const struct gw_request *q)
 	if (t->answered || !t->asked_at)
 		t->first_at = s->now;
 	t->asked_at = s->now;
+	t->asked = true;
 	t->answered = false;
 	t->pcp = q->version == 2;
 }
@@ -324,12 +326,30 @@ oracle_restart(struct sim *s)
 {
 	for (unsigned i = 0; i < TRACKS; i++) {
 		s->tracks[i].asked_at = 0;
-		s->tracks[i].answered = false;
+		s->tracks[i].asked = s->tracks[i].answered = false;
 	}
 	for (unsigned i = 0; i < s->n_wants; i++)
 		memset(s->wants[i].told, 0, sizeof s->wants[i].told);
 	s->n_sends = s->n_replies = 0;
 	s->disturbed = s->now;
+}
+
+/* How long a lease of this forward, granted before its lifetime was edited, may go on there. */
+mstime
+oracle_old_renewal(const struct sim *s, const struct want *w, unsigned slot)
+{
+	mstime ceiling = (mstime)s->settings.max_renew_interval * 1000, most = 0;
+
+	for (unsigned i = 0; i < 2 * w->spec.count; i++) {
+		uint8_t protocol = i % 2 ? PROTOCOL_TCP : PROTOCOL_UDP;
+		const struct track *t =
+		    &s->tracks[track_index(slot, protocol, want_port(w, i / 2))];
+		mstime half = (mstime)t->lifetime * 500;
+
+		if (half > most)
+			most = half;
+	}
+	return most < ceiling ? most : ceiling;
 }
 
 /* How often this forward is renewed there, undisturbed. */

@@ -50,31 +50,70 @@ oracle_look(struct sim *s)
 
 /* ---- told, and so ----------------------------------------------------------------------- */
 
+/* Is what was told of a unit what the engine says of it now? Its first port is for the report. */
+static bool
+told_is_so(struct sim *s, const struct want *w, enum family family, uint8_t protocol, bool *up,
+    struct mapping_status *first)
+{
+	const struct told *t = &w->told[family][protocol == PROTOCOL_TCP];
+	uint16_t ports[RANGE] = { 0 };
+	size_t n;
+
+	memset(first, 0, sizeof *first);
+	n = engine_unit(s->engine, s->now, w->name, family, protocol, first, ports, RANGE);
+	*up = n > 0;
+	for (unsigned k = 0; k < n; k++)
+		*up &=
+		    s->views[track_index(oracle_slot(s, first), protocol, want_port(w, k))].state ==
+		    MAPPING_ACTIVE;
+	return t->up == *up &&
+	    (!t->up || (!memcmp(ports, t->ports, sizeof ports) && oracle_same_external(t, first)));
+}
+
 static void
 compare_told(struct sim *s, struct want *w, enum family family, uint8_t protocol)
 {
 	struct told *t = &w->told[family][protocol == PROTOCOL_TCP];
 	struct mapping_status first;
-	uint16_t ports[RANGE] = { 0 };
-	bool up = true;
-	size_t n = engine_unit(s->engine, s->now, w->name, family, protocol, &first, ports, RANGE);
+	bool up;
 
-	for (unsigned k = 0; k < n; k++)
-		up &= s->views[track_index(oracle_slot(s, &first), protocol, want_port(w, k))]
-			  .state == MAPPING_ACTIVE;
-	if (t->up == (up && n > 0) &&
-	    (!t->up ||
-		(!memcmp(ports, t->ports, sizeof ports) && oracle_same_external(t, &first)))) {
+	if (told_is_so(s, w, family, protocol, &up, &first)) {
 		t->differs_since = 0;
 		return;
 	}
+	s->differs = true;
 	if (!t->differs_since)
 		t->differs_since = s->now;
 	else if (s->now - t->differs_since > TOLD_LAG)
 		sim_fail(s, "%s is %s at %08x:%u, but what was told is %s at %08x:%u", w->name,
-		    up ? "up" : "down", first.has_external ? gw_ipv4(&first.external) : 0, ports[0],
-		    t->up ? "up" : "down", t->has_external ? gw_ipv4(&t->external) : 0,
-		    t->ports[0]);
+		    up ? "up" : "down", first.has_external ? gw_ipv4(&first.external) : 0,
+		    first.external_port, t->up ? "up" : "down",
+		    t->has_external ? gw_ipv4(&t->external) : 0, t->ports[0]);
+}
+
+static void
+recheck_told(struct sim *s, struct want *w, enum family family, uint8_t protocol)
+{
+	struct told *t = &w->told[family][protocol == PROTOCOL_TCP];
+	struct mapping_status first;
+	bool up;
+
+	if (t->differs_since && told_is_so(s, w, family, protocol, &up, &first))
+		t->differs_since = 0;
+	s->differs |= t->differs_since != 0;
+}
+
+/* Between two audits, each of which meets a moment of its own, all was well. */
+void
+oracle_recheck(struct sim *s)
+{
+	s->differs = false;
+	oracle_look(s);
+	for (unsigned i = 0; i < s->n_wants; i++)
+		for (unsigned f = 0; f < FAMILIES; f++) {
+			recheck_told(s, &s->wants[i], (enum family)f, PROTOCOL_TCP);
+			recheck_told(s, &s->wants[i], (enum family)f, PROTOCOL_UDP);
+		}
 }
 
 /* Two rebirths of a range's ports, each short, may each meet an audit. */
@@ -210,6 +249,18 @@ required_is_well(struct sim *s, unsigned slot, const struct want *w, uint8_t pro
 	return s->now - s->could_since[t] < REQUIRE_RETRY || s->now - s->calm_since < REQUIRE_RETRY;
 }
 
+/* May PCP be spoken there at all? */
+static bool
+may_speak_pcp(struct sim *s, unsigned slot)
+{
+	const struct gateway_spec *g = slot_gateway(s, slot);
+
+	for (unsigned i = 0; i < g->n_mappers; i++)
+		if (g->mappers[i] == MAPPER_PCP)
+			return true;
+	return false;
+}
+
 /* With options that the gateway must process: it does, or it is not published. */
 static bool
 options_are_well(struct sim *s, unsigned slot, const struct want *w, uint8_t protocol, unsigned k,
@@ -223,7 +274,8 @@ options_are_well(struct sim *s, unsigned slot, const struct want *w, uint8_t pro
 		s->could_since[t] = 0;
 		return true;
 	}
-	if (b->speaks == SPEAKS_NATPMP || b->options != OPTIONS_PROCESSED) {
+	if (b->speaks == SPEAKS_NATPMP || b->options != OPTIONS_PROCESSED ||
+	    !may_speak_pcp(s, slot)) {
 		s->could_since[t] = 0;
 		if (s->views[t].state == MAPPING_FAILED)
 			s->seen[FEATURE_OPTION_REFUSED]++;
@@ -305,14 +357,16 @@ oracle_is_up(struct sim *s, unsigned slot, char *why, size_t n)
 
 /* ---- what must not be there ------------------------------------------------------------- */
 
-/* Granted at another port than the one required, which the engine has yet to hear. */
+/* Granted at another port than the one required: the engine has yet to hear of it, or the gateway
+ * of the engine's answer. */
 static bool
 is_on_its_way(
     const struct sim *s, const struct want *w, unsigned slot, const struct gw_entry *e, unsigned k)
 {
 	const struct track *t = &s->tracks[track_index(slot, e->protocol, want_port(w, k))];
 
-	return t->asked_at && s->now - t->asked_at < 5 * MSTIME_SECOND;
+	return (t->asked_at && s->now - t->asked_at < 5 * MSTIME_SECOND) ||
+	    (t->left_at && s->now - t->left_at < 5 * MSTIME_SECOND);
 }
 
 static bool
@@ -356,9 +410,11 @@ oracle_nothing_left(struct sim *s)
 	for (unsigned i = 0; i < SLOTS; i++)
 		for (unsigned k = 0; s->slots[i].used && k < GW_ENTRIES; k++) {
 			const struct gw_entry *e = &s->boxes[s->slots[i].box].entries[k];
-			/* not what this daemon has never heard of: a start without memory */
-			if (e->used && e->until > s->now && e->internal &&
-			    entry_is_wanted(s, &s->slots[i], e))
+			int t = oracle_index(s, i, e->protocol, e->internal);
+			/* not what this daemon has never heard of: a start without memory, and a
+			 * pair of which the other was refused */
+			if (e->used && e->until > s->now && e->internal && t >= 0 &&
+			    s->tracks[t].asked && entry_is_wanted(s, &s->slots[i], e))
 				sim_fail(s, "port %u was left behind at the gateway", e->internal);
 		}
 }
@@ -385,6 +441,8 @@ oracle_pairs(struct sim *s)
 				const struct view *udp =
 				    &s->views[track_index(slot, PROTOCOL_UDP, want_port(w, k))];
 
+				if (tcp->state != MAPPING_ACTIVE || udp->state != MAPPING_ACTIVE)
+					continue;
 				if (tcp->external_port != udp->external_port &&
 				    could_be_had(s, slot, PROTOCOL_UDP, port, tcp->external_port) &&
 				    could_be_had(s, slot, PROTOCOL_TCP, port, udp->external_port))

@@ -37,7 +37,7 @@ enum { GATEWAY_DEFAULT, GATEWAY_VPN, GATEWAY_TWIN, GATEWAYS };
 #define PORTS_EACH 10 /* internal ports that a forward may have in its life */
 #define PORTS (FORWARDS * PORTS_EACH)
 #define TRACKS (SLOTS * PORTS * 2)
-#define PATHS 1200
+#define PATHS 4000
 #define SIM_PACKET 200
 
 enum fault {
@@ -181,6 +181,8 @@ struct grant {
 struct track {
 	uint32_t local;
 	mstime asked_at, first_at; /* the last try, and the first since an answer */
+	mstime left_at;            /* the last delete */
+	bool asked;                /* in this life */
 	bool answered, nonce_known;
 	uint8_t result;
 	uint8_t nonce[12];
@@ -304,6 +306,7 @@ struct sim {
 	uint64_t window_sent;
 	mstime window_begin;
 	bool in_quiet;
+	bool differs;     /* from what was told, since a moment ago */
 	mstime disturbed; /* last thing that makes an early renewal right */
 	uint16_t drill_ports[TRACKS];
 
@@ -424,6 +427,8 @@ bool oracle_same_external(const struct told *, const struct mapping_status *);
 /* presence.c: is everything where it should be? */
 /* Asks the engine for all statuses; oracle_is_up() looks at these. */
 void oracle_look(struct sim *);
+/* After each input while something differs from what was told: does it still? */
+void oracle_recheck(struct sim *);
 /* Looks again whether what was told of a unit is so. */
 void oracle_told(struct sim *, struct want *, enum family, uint8_t protocol);
 /* Everything wanted of this slot is at the gateway and active, rightly known. */
@@ -436,6 +441,7 @@ bool oracle_short_leases(const struct sim *);
 const struct gw_entry *oracle_stray(struct sim *, unsigned slot);
 /* Both protocols of a pair have one port wherever they could have. */
 void oracle_pairs(struct sim *);
+mstime oracle_old_renewal(const struct sim *, const struct want *, unsigned slot);
 mstime oracle_renewal(const struct sim *, const struct want *, unsigned slot);
 
 static inline unsigned

@@ -171,6 +171,8 @@ sim_after_input(struct sim *s)
 
 	if (broken)
 		sim_fail(s, "engine_check: %s", broken);
+	if (s->differs)
+		oracle_recheck(s);
 	if (s->memory_changed) {
 		s->memory_changed = false;
 		disk_changed(s);
