@@ -91,7 +91,7 @@ contact_work(struct path *p, mstime now)
 
 	if (first == MAPPER_NONE)
 		return;
-	if (c->next[dialect(first)] <= now && exchange_paced(p->engine, now)) {
+	if (c->next[dialect(first)] <= now && exchange_paced(p, now)) {
 		c->refused = false;
 		if (turn) {
 			contact_send(p, now, second, false, false);
@@ -106,8 +106,7 @@ contact_work(struct path *p, mstime now)
 		if (c->next[dialect(second)] <= now)
 			c->next[dialect(second)] = now + PACE_GAP;
 	}
-	if (second != MAPPER_NONE && c->next[dialect(second)] <= now &&
-	    exchange_paced(p->engine, now))
+	if (second != MAPPER_NONE && c->next[dialect(second)] <= now && exchange_paced(p, now))
 		contact_send(p, now, second, false, false);
 }
 

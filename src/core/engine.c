@@ -106,15 +106,25 @@ engine_note(struct engine *e, mstime now)
 	publish(e, now);
 }
 
+/* Whoever was kept from sending by the others has the first turn. */
+static void
+work(struct engine *e, mstime now)
+{
+	struct path *first = path_find(e, e->passed_over), *p;
+
+	e->passed_over = 0;
+	for (p = first; p != NULL; p = TAILQ_NEXT(p, next))
+		path_work(p, now, p->heard == now);
+	for (p = TAILQ_FIRST(&e->paths); p != first; p = TAILQ_NEXT(p, next))
+		path_work(p, now, p->heard == now);
+}
+
 void
 engine_settle(struct engine *e, mstime now)
 {
-	struct path *p;
-
 	e->stamp++;
 	age(e, now);
-	TAILQ_FOREACH(p, &e->paths, next)
-	path_work(p, now, p->heard == now);
+	work(e, now);
 	age(e, now);
 	publish(e, now);
 }

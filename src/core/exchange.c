@@ -22,25 +22,65 @@
 #define DEAF_REST (10 * 60 * MSTIME_SECOND)
 /* A renewal that is not answered keeps the queue for so long; its own next try is later. */
 #define RENEWAL_PATIENCE MSTIME_SECOND
-/* Sends that no answer released: 20 at once, then 4 a second. */
+/* Sends to one box that no answer released: 20 at once, then 4 a second. */
 #define PACE_GAP ((mstime)250)
 #define PACE_BURST 20
+/* To all of them: 40 at once, then 20 a second. */
+#define TOTAL_GAP ((mstime)50)
+#define TOTAL_BURST 40
 /* At the end. */
 #define FLUSH_GAP ((mstime)2)
 #define FLUSH_AFTER 2u /* sends: 500 ms */
 
 /* ---- pace --------------------------------------------------------------------------------- */
 
-static mstime
-pace_at(const struct engine *e)
+/* Each gateway has its own, so that none delays another; those that are one box share theirs. It
+ * outlives the path: one that flaps gets no burst for each time. What all send together is bounded
+ * well above that, and they take turns there. */
+static mstime *
+own_pace(const struct path *p)
 {
-	return e->pace - PACE_BURST * PACE_GAP;
+	return &p->gateway->pace[p->family];
+}
+
+static mstime
+pace_of(const struct path *p)
+{
+	const struct path *q;
+	mstime pace = *own_pace(p);
+
+	TAILQ_FOREACH(q, &p->engine->paths, next)
+	if (path_is_twin(q, p))
+		pace = later(pace, *own_pace(q));
+	return pace;
+}
+
+static mstime
+pace_at(const struct path *p)
+{
+	return pace_of(p) - PACE_BURST * PACE_GAP;
+}
+
+static mstime
+total_at(const struct engine *e)
+{
+	return e->pace - TOTAL_BURST * TOTAL_GAP;
 }
 
 bool
-exchange_paced(const struct engine *e, mstime now)
+exchange_paced(const struct path *p, mstime now)
 {
-	return e->stopping || now >= pace_at(e);
+	struct engine *e = p->engine;
+
+	if (e->stopping)
+		return true;
+	if (now < pace_at(p))
+		return false;
+	if (now >= total_at(e))
+		return true;
+	if (e->passed_over == 0)
+		e->passed_over = p->number;
+	return false;
 }
 
 static void
@@ -48,7 +88,8 @@ count_sent(struct path *p, mstime now, int error)
 {
 	struct engine *e = p->engine;
 
-	e->pace = (e->pace > now ? e->pace : now) + PACE_GAP;
+	*own_pace(p) = later(pace_of(p), now) + PACE_GAP;
+	e->pace = later(e->pace, now) + TOTAL_GAP;
 	p->last_sent = now;
 	if (p->silent_since == MSTIME_NEVER)
 		p->silent_since = now;
@@ -377,7 +418,7 @@ void
 path_work(struct path *p, mstime now, bool answered)
 {
 	struct exchange *x = &p->exchange;
-	mstime pace = p->engine->pace;
+	mstime pace = *own_pace(p), total = p->engine->pace;
 
 	/* Bounded: every round sends, or ends something. */
 	for (unsigned round = 0; round < 100 && p->present && path_wanted(p); round++) {
@@ -394,7 +435,7 @@ path_work(struct path *p, mstime now, bool answered)
 		if (x->kind != EXCHANGE_NONE && burst && now >= quiet_until(p))
 			preempt(p, now);
 		if (x->kind != EXCHANGE_NONE) {
-			if (now < x->deadline || !(answered || exchange_paced(p->engine, now)))
+			if (now < x->deadline || !(answered || exchange_paced(p, now)))
 				return;
 			expired(p, now);
 			if (x->kind != EXCHANGE_NONE)
@@ -408,7 +449,7 @@ path_work(struct path *p, mstime now, bool answered)
 		if ((!p->engine->stopping && now < quiet_until(p)) ||
 		    (p->outage && now < p->not_before && !burst))
 			return;
-		if (!answered && !exchange_paced(p->engine, now))
+		if (!answered && !exchange_paced(p, now))
 			return;
 		if (burst)
 			job = (struct job){ EXCHANGE_MAP, urgent->maker, urgent, false };
@@ -416,8 +457,10 @@ path_work(struct path *p, mstime now, bool answered)
 			return;
 		start(p, now, &job, burst);
 		/* What an answer released is no burst, and is not held against what comes next. */
-		if (answered)
-			p->engine->pace = pace;
+		if (answered) {
+			*own_pace(p) = pace;
+			p->engine->pace = total;
+		}
 		return;
 	}
 }
@@ -473,5 +516,5 @@ path_next(const struct path *p)
 		t = earlier(t, later(mapping_next(urgent), quiet_until(p)));
 	if (t == MSTIME_NEVER)
 		return t;
-	return t < pace_at(p->engine) ? pace_at(p->engine) : t;
+	return later(t, later(pace_at(p), total_at(p->engine)));
 }

@@ -135,6 +135,7 @@ struct gateway {
 	uint32_t probe_interval; /* s */
 	struct path *current[FAMILIES];
 	struct netaddr left[FAMILIES]; /* the address of the path before */
+	mstime pace[FAMILIES];         /* generic cell rate: theoretical arrival time */
 };
 
 enum exchange_kind { EXCHANGE_NONE, EXCHANGE_MAP, EXCHANGE_ADDRESS, EXCHANGE_ANNOUNCE };
@@ -241,8 +242,9 @@ struct engine {
 	size_t n_seen_gateways;
 	struct memory_mapping *seen_mappings;
 	size_t n_seen_mappings;
-	mstime pace;    /* generic cell rate: theoretical arrival time */
-	uint64_t stamp; /* counts inputs */
+	mstime pace;          /* of all paths together */
+	uint32_t passed_over; /* the first path that it kept from sending; 0: none */
+	uint64_t stamp;       /* counts inputs */
 	bool stopping;
 	bool unsaved;
 	mstime stop_at; /* release_timeout ends */
@@ -376,6 +378,8 @@ portcontrol_is_hint(const struct path *, mstime now, uint16_t port, const void *
 struct gateway *gateway_find(const struct engine *, const char *name);
 struct path *path_find(const struct engine *, uint32_t number);
 void path_free(struct path *);
+/* Do two config gateways turn out to be one box here? */
+bool path_is_twin(const struct path *, const struct path *);
 /* The same, and tells that nothing will be sent on it any more. */
 void path_done(struct path *);
 bool path_allows(const struct path *, enum mapper);
@@ -431,7 +435,7 @@ void exchange_refused(struct path *, mstime now, enum unreachable);
 /* Sends one request, outside of all bookkeeping of exchanges. 0 or -errno. */
 int exchange_send(struct path *, mstime now, enum exchange_kind, enum mapper, struct mapping *);
 /* May a packet that no answer released be sent now? */
-bool exchange_paced(const struct engine *, mstime now);
+bool exchange_paced(const struct path *, mstime now);
 
 /* Nothing passes this host's firewall: no harm in trying. */
 #define FIREWALL_GAP (15 * MSTIME_SECOND)

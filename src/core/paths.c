@@ -65,6 +65,16 @@ path_new(struct engine *e, struct gateway *g, uint32_t number, const struct path
 	return p;
 }
 
+bool
+path_is_twin(const struct path *p, const struct path *q)
+{
+	bool same_link = p->has_link_address && q->has_link_address &&
+	    memcmp(p->link_address, q->link_address, sizeof(p->link_address)) == 0;
+
+	return p->gateway != q->gateway && p->family == q->family &&
+	    netaddr_equal(&p->address, &q->address) && (p->ifindex == q->ifindex || same_link);
+}
+
 /* The same way is back: what was due meanwhile is sent at once, with a fresh burst. */
 static void
 revive(struct path *p, mstime now)

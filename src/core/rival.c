@@ -1,24 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 #include "core/internal.h"
 
-#include <string.h>
-
 /*
  * Two config gateways may turn out to be one box: "default" and one that is named by its address,
  * say. There a port can be had once only, by the forward that came first; the other one is told so
  * and nothing is asked for it, until the first goes away or the routes part again. Within one
  * gateway the config is checked for this.
  */
-
-static bool
-is_twin(const struct path *p, const struct path *q)
-{
-	bool same_link = p->has_link_address && q->has_link_address &&
-	    memcmp(p->link_address, q->link_address, sizeof(p->link_address)) == 0;
-
-	return p->gateway != q->gateway && p->family == q->family &&
-	    netaddr_equal(&p->address, &q->address) && (p->ifindex == q->ifindex || same_link);
-}
 
 /* Behind a NAT every host of the house has the same outside. */
 static bool
@@ -59,7 +47,7 @@ rival_of(const struct mapping *m, mstime now)
 	if (m->path == NULL)
 		return NULL;
 	TAILQ_FOREACH(p, &m->path->engine->paths, next)
-	if (is_twin(p, m->path))
+	if (path_is_twin(p, m->path))
 		TAILQ_FOREACH(n, &p->mappings, of_path)
 	if (is_claimed(n, now) && meets(m, n))
 		return n;
@@ -74,7 +62,7 @@ leaving(const struct mapping *m)
 	struct mapping *n;
 
 	TAILQ_FOREACH(p, &m->path->engine->paths, next)
-	if (is_twin(p, m->path) && p->present)
+	if (path_is_twin(p, m->path) && p->present)
 		TAILQ_FOREACH(n, &p->mappings, of_path)
 	if (n->unit == NULL && meets(m, n))
 		return n;
@@ -94,7 +82,7 @@ rival_is_leaving(const struct path *mine)
 	const struct mapping *n;
 
 	TAILQ_FOREACH(p, &mine->engine->paths, next)
-	if (is_twin(p, mine) && p->present)
+	if (path_is_twin(p, mine) && p->present)
 		TAILQ_FOREACH(n, &p->mappings, of_path)
 	if (n->unit == NULL)
 		return true;

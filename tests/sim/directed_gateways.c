@@ -2,6 +2,7 @@
 #include "directed.h"
 #include "stage.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Two config gateways, and what happens when they turn out to be one box. */
@@ -352,7 +353,117 @@ left_at_home(struct stage *st, int variant)
 	EXPECT(st, !is_remembered(st), "still remembered");
 }
 
+/* ---- one gateway's appetite -------------------------------------------------------------- */
+
+#define HUNGRY 40
+
+/* "default" grants a second, and so does its twin; any other gateway 20. */
+static bool
+grants_a_second(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	(void)bytes;
+	(void)n;
+	(void)q;
+	stage_grant(st, st->answering == ELSEWHERE ? 20 : 1);
+	return false;
+}
+
+static void
+hungry(struct stage *st, int variant, uint32_t other)
+{
+	struct gateway_spec g;
+
+	stage_only(st, variant % 2 ? MAPPER_NATPMP : MAPPER_PCP);
+	st->script = grants_a_second;
+	g = lan(st);
+	stage_start(st);
+	if (engine_gateway(st->engine, st->now, &g))
+		stage_fail(st, "engine_gateway failed");
+	if (variant < 2)
+		lan_up(st, other);
+	stage_path_up(st);
+	if (variant >= 2)
+		lan_up(st, other);
+	/* each at its own time */
+	for (uint16_t i = 0; i < HUNGRY; i++) {
+		char name[16];
+		struct forward_spec f = forward(name, "default", (uint16_t)(5000 + i), 0);
+
+		snprintf(name, sizeof(name), "f%u", i);
+		stage_want(st, &f);
+		stage_run(st, 97);
+	}
+}
+
+/* Its leases of a second keep it busy; the other one's renewals are on time all the same. The other
+ * one is there 0, 1: before it, 2, 3: after it. */
+static void
+appetite(struct stage *st, int variant)
+{
+	struct forward_spec f = forward("second", "lan", 6000, 0);
+	const struct sent *s;
+	mstime at, last;
+
+	hungry(st, variant, ELSEWHERE);
+	stage_run(st, MINUTE);
+	at = st->now;
+	stage_want(st, &f);
+	EXPECT(st, stage_wait(st, 2000, second_active), "the second is not mapped in 2 s");
+	last = st->now;
+	stage_run(st, 10 * MINUTE);
+	for (unsigned i = 1; (s = stage_nth(st, MAP_REQUEST, 6000, at, i)) != NULL; i++) {
+		EXPECT(st, s->at - last <= 13 * MSTIME_SECOND, "renewed after %lld ms",
+		    (long long)(s->at - last));
+		last = s->at;
+	}
+	EXPECT(st, st->now - last <= 13 * MSTIME_SECOND, "renewed no more");
+	EXPECT(st, stage_noted(st, EVENT_LOST, 6000, at) == NULL, "the second was lost");
+}
+
+/* Requests since then that no answer released: each answer comes after 2 ms. */
+static unsigned
+unreleased(const struct stage *st, mstime from)
+{
+	unsigned c = 0;
+
+	for (size_t i = 0; i < st->n_sent; i++) {
+		bool released = false;
+
+		for (size_t j = i; j-- > 0 && st->sent[j].at >= st->sent[i].at - 2;)
+			released |= st->sent[j].path == st->sent[i].path &&
+			    st->sent[j].at == st->sent[i].at - 2;
+		c += st->sent[i].at >= from && !released;
+	}
+	return c;
+}
+
+/* Two that are one box share one pace. */
+static void
+shared_appetite(struct stage *st, int variant)
+{
+	unsigned c;
+	mstime at;
+
+	hungry(st, variant, TWIN);
+	for (uint16_t i = 0; i < HUNGRY; i++) {
+		char name[16];
+		struct forward_spec f = forward(name, "lan", (uint16_t)(6000 + i), 0);
+
+		snprintf(name, sizeof(name), "g%u", i);
+		stage_want(st, &f);
+		stage_run(st, 97);
+	}
+	stage_run(st, MINUTE);
+	at = st->now;
+	stage_run(st, MINUTE);
+	c = unreleased(st, at);
+	EXPECT(st, c <= 20 + 4 * 60, "%u requests that no answer released in a minute", c);
+	EXPECT(st, c >= 3 * 60, "only %u requests in a minute", c);
+}
+
 const struct directed directed_gateways[] = {
+	{ "two gateways: one's appetite does not delay the other", appetite, 4 },
+	{ "two gateways, one box: one pace", shared_appetite, 4 },
 	{ "another box: what is left at home", left_at_home, 3 },
 	{ "two gateways, one box: the second is told", second_is_told, 4 },
 	{ "two gateways, one box: the second takes over", second_takes_over, 6 },
