@@ -201,11 +201,14 @@ wire_announcement(struct sim *s, const struct event *e)
 		return;
 	for (uint32_t i = 0; i < s->n_paths; i++) {
 		struct path *p = &s->paths[i];
-		struct netaddr theirs = wire_box_address(s, p->box);
+		struct netaddr theirs;
+
+		if (p->done || s->slots[p->slot].ifindex != e->path)
+			continue;
+		theirs = wire_box_address(s, p->box);
 		/* an IPv6 router has several link-local addresses */
-		if (!p->done && s->slots[p->slot].ifindex == e->path &&
-		    (netaddr_equal(&theirs, &e->source) ||
-			(s->boxes[p->box].ipv6 && e->source.b[0] == 0xfe))) {
+		if (netaddr_equal(&theirs, &e->source) ||
+		    (s->boxes[p->box].ipv6 && e->source.b[0] == 0xfe)) {
 			oracle_network_event(s, p);
 			p->last_answered = true; /* what was asked before is void */
 		}
