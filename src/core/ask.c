@@ -41,7 +41,7 @@ ask_simpler(struct mapping *m, mstime now, const struct answer *a)
 	else
 		return false;
 	m->described = m->insisted = false;
-	mapping_again(m, now, m->state == MAPPING_ACTIVE ? MAPPING_ACTIVE : MAPPING_REQUESTING);
+	mapping_again(m, now, mapping_leased(m, now) ? MAPPING_ACTIVE : MAPPING_REQUESTING);
 	return true;
 }
 

@@ -41,7 +41,11 @@ probe_mapping(struct path *p, mstime now)
 	{
 		bool patient = m->maker == MAPPER_PCP && mapping_leased(m, now) && !m->suspect;
 
-		if (m->unit == NULL || m->tries == 0 || m->state == MAPPING_FAILED ||
+		/* One that was made by another protocol than is spoken now would not be answered.
+		 */
+		bool stranger = mapping_leased(m, now) && m->maker != p->mapper;
+
+		if (m->unit == NULL || m->tries == 0 || m->state == MAPPING_FAILED || stranger ||
 		    (patient && !p->announce_deaf))
 			continue;
 		if (best == NULL || m->asked < best->asked)

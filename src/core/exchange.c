@@ -137,7 +137,8 @@ is_question(const struct path *p)
 	const struct exchange *x = &p->exchange;
 
 	return x->kind == EXCHANGE_MAP && x->mapper == MAPPER_PCP && p->mapper == MAPPER_NATPMP &&
-	    x->mapping->state == MAPPING_REQUESTING && !x->probe;
+	    x->mapping->state == MAPPING_REQUESTING && !ask_possible(x->mapping, p->mapper) &&
+	    !x->probe;
 }
 
 static mstime
@@ -216,7 +217,7 @@ start(struct path *p, mstime now, const struct job *job, bool burst)
 	}
 	if (job->single) {
 		/* Once in an hour, or in a minute: no repetition, nothing is concluded. */
-		p->pcp_again = now + (p->pcp_spoken ? 60 : 3600) * MSTIME_SECOND;
+		p->pcp_again = now + path_pcp_rest(p);
 		(void)exchange_send(p, now, job->kind, job->mapper, NULL);
 		p->exchange.sends = BURST;
 		p->exchange.first = p->exchange.last = now;
@@ -254,8 +255,10 @@ give_up(struct path *p, mstime now)
 	bool question = is_question(p);
 
 	p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
-	if (x.kind == EXCHANGE_ANNOUNCE && x.mapper != p->mapper)
-		return; /* only a polite question */
+	if (x.kind == EXCHANGE_ANNOUNCE && x.mapper != p->mapper) {
+		path_unheard(p, now, x.mapper); /* only a polite question */
+		return;
+	}
 	if (question) {
 		mapping_unsupported(x.mapping, now);
 		return;

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #define MINUTE (60 * MSTIME_SECOND)
-#define HOUR (60 * MINUTE)
 
 /* A hint from the LAN is followed by one question in this time. */
 #define HINT_GAP (10 * MSTIME_SECOND)
@@ -14,12 +13,6 @@
 #define RECOVERY_GAP (10 * MSTIME_SECOND)
 /* Unanswered for so long, it is called silent. */
 #define SILENCE (10 * MSTIME_SECOND)
-/* Changes of protocol that come faster than this are not a negotiation. */
-#define SWITCH_YOUNG (10 * MSTIME_SECOND)
-#define SWITCH_LIMIT 4
-/* A series of first questions as it is in the end: 9 have been sent, the next wait is long. */
-#define SERIES 9u
-#define SERIES_WAIT (9 * MINUTE)
 
 struct gateway *
 gateway_find(const struct engine *e, const char *name)
@@ -155,6 +148,9 @@ path_reset_contact(struct path *p, mstime now)
 	}
 	c->next[dialect(first)] = now;
 	p->not_before = now;
+	/* Its silence of long ago is not this one's. */
+	if (p->state == GATEWAY_UNUSED && now - p->last_sent > HEELS)
+		p->silent_since = MSTIME_NEVER;
 	if (p->state == GATEWAY_UNUSED || p->state == GATEWAY_ABSENT)
 		path_enter(p, now, GATEWAY_PROBING);
 }
@@ -170,8 +166,9 @@ path_forget(struct path *p)
 	p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
 	memset(p->epochs, 0, sizeof(p->epochs));
 	p->asked[0] = p->asked[1] = false;
-	p->set_asked = p->last_delete = p->heard = p->spoken[0] = p->spoken[1] = p->checked =
-	    p->address_at = p->recovered = p->renewed_all = p->wished = -1;
+	p->unlearned[0] = p->unlearned[1] = p->unheard[0] = p->unheard[1] = 0;
+	p->set_asked = p->last_delete = p->heard = p->spoken[0] = p->spoken[1] = p->unheard_at =
+	    p->checked = p->address_at = p->recovered = p->renewed_all = p->wished = -1;
 	p->silent_since = MSTIME_NEVER;
 	p->hinted = p->outage = p->has_external = p->no_address = false;
 	p->misses = p->probes = 0;
@@ -209,6 +206,9 @@ path_age(struct path *p, mstime now)
 	}
 	if (!path_wanted(p) && p->state != GATEWAY_ABSENT && p->state != GATEWAY_UNUSED) {
 		p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
+		/* An outage's pace is for those who wait: the next one begins anew. */
+		p->outage = false;
+		p->misses = p->probes = 0;
 		path_enter(p, now, GATEWAY_UNUSED);
 	}
 }
@@ -221,60 +221,9 @@ path_age_next(const struct path *p)
 
 /* ---- what an answer means ----------------------------------------------------------------- */
 
-static mstime
-pcp_rest(const struct path *p)
-{
-	return p->pcp_spoken ? MINUTE : HOUR;
-}
-
-/* PCP is preferred and possible, but NAT-PMP is spoken: it is asked again some day. */
-static void
-plan_pcp(struct path *p, mstime now)
-{
-	bool wanted = path_allows(p, MAPPER_PCP) && path_preferred(p) == MAPPER_PCP;
-
-	p->pcp_again = wanted ? now + pcp_rest(p) : MSTIME_NEVER;
-}
-
-/* It speaks PCP: whoever needs that is asked for. */
-static void
-pcp_possible(struct path *p, mstime now)
-{
-	struct mapping *m;
-
-	TAILQ_FOREACH(m, &p->mappings, of_path)
-	if (m->state == MAPPING_FAILED && m->problem.trouble == TROUBLE_NEEDS_PCP)
-		mapping_enter(m, now, MAPPING_REQUESTING, now);
-}
-
-static bool
-switch_mapper(struct path *p, mstime now, enum mapper mapper)
-{
-	if (p->mapper == mapper)
-		return true;
-	if (p->mapper != MAPPER_NONE && now - p->switched < SWITCH_YOUNG) {
-		if (++p->switches > SWITCH_LIMIT)
-			return false;
-	} else {
-		p->switches = 0;
-		p->switched = now;
-	}
-	p->mapper = mapper;
-	p->engine->unsaved = true;
-	if (mapper == MAPPER_NATPMP) {
-		plan_pcp(p, now);
-		if (p->address_due == MSTIME_NEVER && p->address_at < 0)
-			p->address_due = now;
-	} else {
-		p->pcp_again = MSTIME_NEVER;
-		pcp_possible(p, now);
-	}
-	return true;
-}
-
 /* It is there, whatever it said: the outage is over and the queue moves. */
-static void
-alive(struct path *p, mstime now)
+void
+path_alive(struct path *p, mstime now)
 {
 	bool first = !p->answered;
 	struct mapping *m;
@@ -285,6 +234,10 @@ alive(struct path *p, mstime now)
 		p->address_misses = 0;
 		if (p->address_due != MSTIME_NEVER)
 			p->address_due = now;
+		/* What was not answered before may be now. */
+		p->unheard[dialect(MAPPER_PCP)] = 0;
+		if (p->pcp_again != MSTIME_NEVER)
+			p->pcp_again = earlier(p->pcp_again, now + path_pcp_rest(p));
 	}
 	exchange_calm(p);
 	p->engine->unsaved |= first;
@@ -320,25 +273,17 @@ next_check(struct path *p, mstime now, enum mapper heard)
 		p->address_due = now;
 }
 
-bool
-path_unlearned(const struct path *p, mstime now, enum mapper mapper)
-{
-	unsigned d = dialect(mapper);
-
-	return p->mapper != mapper && p->spoken[1 - d] > p->spoken[d] &&
-	    now - p->spoken[d] >= MINUTE;
-}
-
 void
 path_heard(struct path *p, mstime now, enum mapper mapper, const uint32_t *epoch)
 {
 	/* A box that speaks both is asked by the preferred one, for as long as it answers that. */
 	bool other = p->outage || (mapper == MAPPER_NATPMP && !p->pcp_spoken);
 
-	alive(p, now);
+	path_alive(p, now);
 	p->spoken[dialect(mapper)] = now;
+	p->unlearned[dialect(mapper)] = p->unheard[dialect(mapper)] = 0;
 	if (p->mapper == MAPPER_NONE || mapper == path_preferred(p) || other)
-		switch_mapper(p, now, mapper);
+		path_speak(p, now, mapper);
 	next_check(p, now, mapper);
 	if (p->state != GATEWAY_READY)
 		path_enter(p, now, GATEWAY_READY);
@@ -354,7 +299,7 @@ path_heard(struct path *p, mstime now, enum mapper mapper, const uint32_t *epoch
 		p->engine->unsaved |= first;
 	}
 	if (mapper == MAPPER_PCP && !p->pcp_spoken)
-		pcp_possible(p, now);
+		path_speaks_pcp(p, now);
 	p->pcp_spoken |= mapper == MAPPER_PCP;
 }
 
@@ -384,120 +329,6 @@ path_address(struct path *p, mstime now, bool ok, const struct netaddr *address)
 		p->hold_until = now;
 		mapping_enter(m, now, MAPPING_REQUESTING, now);
 	}
-}
-
-/* The protocol that made this lease is not spoken any more, or so it seems. A lease of a gateway
- * that has rebooted is gone with it, and so is NAT-PMP's where PCP is known to be spoken; any other
- * is believed until it ends. */
-static void
-not_spoken(struct mapping *m, mstime now)
-{
-	if (m->unit == NULL) {
-		ghost_free(m);
-		return;
-	}
-	if (m->suspect || (m->maker == MAPPER_NATPMP && m->path->pcp_spoken))
-		m->expires = 0;
-	mapping_age(m, now);
-	if (!mapping_leased(m, now) && m->path->mapper == MAPPER_NATPMP &&
-	    !ask_possible(m, MAPPER_NATPMP))
-		mapping_unsupported(m, now);
-	else if (!mapping_leased(m, now))
-		mapping_enter(m, now, MAPPING_REQUESTING, now);
-	else
-		mapping_unanswered(m, now);
-}
-
-static void
-contact_redirect(struct path *p, mstime now, enum mapper spoken)
-{
-	struct contact *c = &p->contact;
-	unsigned to = dialect(spoken);
-
-	if (c->first == spoken) {
-		/* A hundred copies are one hint. */
-		if (now - c->last[to] >= MINUTE / 2 && c->next[to] > now)
-			c->next[to] = now;
-		return;
-	}
-	c->first = spoken;
-	c->next[to] = c->sends[to] > 0 && now < c->last[to] + 250 ? c->last[to] + 250 : now;
-	/* Late in the day one question is enough. */
-	if (now - p->silent_since >= 10 * MINUTE)
-		return;
-	c->sends[to] = 0;
-	c->wait[to] = 0;
-	c->next[1 - to] = now + MINUTE;
-}
-
-/* It speaks nothing that is allowed here. */
-static void
-not_understood(struct path *p, mstime now, enum mapper refused, mstime wait)
-{
-	unsigned d = dialect(path_preferred(p));
-	struct contact *c = &p->contact;
-
-	/* Said again, though nobody has asked: a forger would keep it away for ever. */
-	if (!p->answered && p->state == GATEWAY_UNSUPPORTED && c->last[d] == 0)
-		return;
-	p->problem = (struct problem){ TROUBLE_UNSUPPORTED, refused, 0 };
-	p->answered = p->outage = false;
-	path_reset_contact(p, now);
-	/* One question then, not a whole series. */
-	c->sends[d] = SERIES;
-	c->wait[d] = SERIES_WAIT;
-	c->next[d] = now + wait;
-	path_enter(p, now, GATEWAY_UNSUPPORTED);
-}
-
-/*
- * RFC 6887 section 9, RFC 6886 section 1.1: the version error names no request, so it is the
- * gateway's, once, and not each mapping's (Q-035). `spoken` is the protocol it offers instead.
- */
-void
-path_version_error(struct path *p, mstime now, enum mapper spoken, uint32_t rest)
-{
-	mstime wait = rest > 0 && rest < 1800 ? (mstime)rest * MSTIME_SECOND : 30 * MINUTE;
-	enum mapper refused = spoken == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
-	bool possible = spoken != MAPPER_NONE && path_allows(p, spoken);
-
-	/* One that has spoken what is allowed here does so still, or is as good as silent: a forger
-	 * must not keep the real answer away. */
-	if (!possible && p->answered) {
-		if (p->outage)
-			p->problem = (struct problem){ TROUBLE_UNSUPPORTED, refused, 0 };
-		return;
-	}
-	if (p->exchange.kind != EXCHANGE_NONE && p->exchange.mapper == refused) {
-		struct mapping *m = p->exchange.mapping;
-
-		p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
-		if (m != NULL)
-			not_spoken(m, now);
-	}
-	/* Anybody can forge it: it directs the next question, it does not prove that the gateway
-	 * is there. */
-	if (possible && !p->answered) {
-		contact_redirect(p, now, spoken);
-		return;
-	}
-	if (!possible) {
-		not_understood(p, now, refused, wait);
-		return;
-	}
-	if (!p->outage)
-		alive(p, now);
-	p->not_before = now;
-	if (p->mapper == spoken) {
-		/* The answer to a polite second question. */
-		if (spoken == MAPPER_NATPMP)
-			plan_pcp(p, now);
-		else if (!path_needs_address(p, now))
-			p->address_due = MSTIME_NEVER;
-		return;
-	}
-	if (!switch_mapper(p, now, spoken))
-		not_understood(p, now, refused, wait);
 }
 
 /*

@@ -50,12 +50,13 @@ struct mapping {
 	bool described : 1; /* the last PCP request had a DESCRIPTION … */
 	bool insisted : 1;  /* … and a PREFER_FAILURE */
 	bool moving : 1;    /* deleted to be made anew, which is not done yet */
-	bool doubted : 1;   /* the gateway has revoked it, unasked; is it so? */
 	bool shortens : 1;  /* a ghost that cannot be deleted: the shortest lifetime is asked for */
-	uint8_t move : 2;   /* what for: enum move */
-	uint8_t moves : 2;  /* made to get one port for both protocols */
-	uint8_t tries;      /* unanswered transmissions */
-	uint8_t garbled;    /* answers with another internal port */
+	uint8_t
+	    doubted : 2;   /* the gateway has revoked it, unasked; times it was asked whether so */
+	uint8_t move : 2;  /* what for: enum move */
+	uint8_t moves : 2; /* made to get one port for both protocols */
+	uint8_t tries;     /* unanswered transmissions */
+	uint8_t garbled;   /* answers with another internal port */
 	struct problem problem;
 	uint32_t lifetime; /* granted, s, capped */
 	uint32_t renewals, changes;
@@ -197,13 +198,16 @@ struct path {
 	bool asked[2]; /* something in that dialect was sent on this path */
 
 	mstime last_sent;
-	mstime last_delete;  /* -1: never */
-	mstime heard;        /* last accepted answer; -1: never */
-	mstime spoken[2];    /* the same in each dialect(), on this path */
-	mstime silent_since; /* first unanswered transmission after it */
-	bool outage;         /* one probe at a time */
-	unsigned misses;     /* exchanges in a row without an answer */
-	unsigned probes;     /* of this outage */
+	mstime last_delete;   /* -1: never */
+	mstime heard;         /* last accepted answer; -1: never */
+	mstime spoken[2];     /* the same in each dialect(), on this path */
+	uint8_t unlearned[2]; /* questions since, each answered by a version error or not at all */
+	uint8_t unheard[2];   /* polite ones in a row that were not */
+	mstime unheard_at;    /* the last of them while something else was; -1: never */
+	mstime silent_since;  /* first unanswered transmission after it */
+	bool outage;          /* one probe at a time */
+	unsigned misses;      /* exchanges in a row without an answer */
+	unsigned probes;      /* of this outage */
 	mstime probe_wait;
 	mstime not_before; /* the next probe */
 
@@ -392,11 +396,10 @@ bool path_needs_address(const struct path *, mstime now);
 /* What is known of the external address, by either protocol. */
 bool path_external(const struct path *, mstime now, struct netaddr *out);
 /* Something acceptable came in, spoken by `mapper`. `epoch` is NULL when it carried none. */
-/* This protocol was spoken here, but now only the other is answered: another firmware. */
-bool path_unlearned(const struct path *, mstime now, enum mapper);
 void path_heard(struct path *, mstime now, enum mapper, const uint32_t *epoch);
 void path_address(struct path *, mstime now, bool ok, const struct netaddr *);
-void path_version_error(struct path *, mstime now, enum mapper spoken, uint32_t rest);
+/* It is there, whatever it said. */
+void path_alive(struct path *, mstime now);
 void path_hint(struct path *, mstime now);
 void path_recover(struct path *, mstime now);
 void path_reset_contact(struct path *, mstime now);
@@ -407,6 +410,19 @@ struct problem path_silence(const struct path *);
 /* States that pass with time, and when the next does. */
 void path_age(struct path *, mstime now);
 mstime path_age_next(const struct path *);
+
+/* version.c */
+/* From now on it is asked in this protocol. False: it changes its mind too often. */
+bool path_speak(struct path *, mstime now, enum mapper);
+/* Until it is asked again whether it speaks PCP, too. */
+mstime path_pcp_rest(const struct path *);
+/* It speaks PCP: whoever needs that is asked for. */
+void path_speaks_pcp(struct path *, mstime now);
+void path_version_error(struct path *, mstime now, enum mapper spoken, uint32_t rest);
+/* This protocol was spoken here, but now only the other is answered: another firmware. */
+bool path_unlearned(const struct path *, mstime now, enum mapper);
+/* A polite question in a protocol that is not spoken at present went unanswered. */
+void path_unheard(struct path *, mstime now, enum mapper);
 
 /* choice.c */
 struct job {

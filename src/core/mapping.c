@@ -177,7 +177,8 @@ static void
 lease_ended(struct mapping *m, mstime now)
 {
 	m->expires = 0;
-	m->suspect = m->doubted = false;
+	m->suspect = false;
+	m->doubted = 0;
 	ask_stays(m);
 	if (m->state != MAPPING_ACTIVE)
 		return;
@@ -376,7 +377,8 @@ grant(struct mapping *m, mstime now, const struct answer *a)
 	m->maker = a->mapper;
 	m->external_port = a->external_port;
 	m->external = a->has_external ? a->external : netaddr_any4;
-	m->suspect = m->doubted = m->moving = false;
+	m->suspect = m->moving = false;
+	m->doubted = 0;
 	ask_stays(m);
 	m->copies = m->tries > 1;
 	m->tries = 0;
@@ -414,7 +416,8 @@ give_back(struct mapping *m, mstime now, const struct answer *a)
 	m->expires = 0;
 	m->external_port = 0;
 	m->external = netaddr_any4;
-	m->suspect = m->doubted = false;
+	m->suspect = false;
+	m->doubted = 0;
 	m->path->engine->unsaved = true;
 	return ghost;
 }
@@ -471,7 +474,7 @@ revoked(struct mapping *m, mstime now)
 {
 	if (!mapping_leased(m, now) || m->doubted)
 		return;
-	m->doubted = true;
+	m->doubted = 1;
 	mapping_suspect(m, now, now);
 }
 
@@ -510,9 +513,18 @@ mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 		revoked(m, now);
 		return;
 	}
+	/* The second copy of what nobody asked for looks like the answer. */
+	if (!grants(a) && m->doubted == 1) {
+		m->doubted = 2;
+		m->tries = 0;
+		m->copies = true;
+		mapping_enter(m, now, MAPPING_ACTIVE, now + RENEW_GAP);
+		return;
+	}
 	if (!grants(a) && m->doubted) {
 		m->expires = 0;
-		m->suspect = m->doubted = false;
+		m->suspect = false;
+		m->doubted = 0;
 		m->path->engine->unsaved = true;
 	}
 	if (a->result != 0 && (ask_simpler(m, now, a) || ask_another(m, now, a)))

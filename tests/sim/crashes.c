@@ -235,7 +235,7 @@ successor(struct sim *s, uint64_t kill)
 static struct sim *
 crash_world(uint64_t seed, bool trace)
 {
-	struct sim *s = sim_make(seed, 1, false, trace);
+	struct sim *s = sim_make(seed, 1, NARROW, trace);
 
 	tame(s);
 	return s;

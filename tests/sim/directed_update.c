@@ -72,7 +72,8 @@ revoked(struct stage *st, int variant)
 	st->box.pcp_refusal = so ? 2 : 0;
 	st->box.refusal_life = 1800;
 	stage_run(st, 10 * MSTIME_SECOND);
-	EXPECT(st, stage_count(st, MAP_REQUEST, 5000, at, st->now) == 1, "asked %u times",
+	/* a first refusal may be a copy of what nobody asked for */
+	EXPECT(st, stage_count(st, MAP_REQUEST, 5000, at, st->now) == 1u + so, "asked %u times",
 	    stage_count(st, MAP_REQUEST, 5000, at, st->now));
 	EXPECT(st, stage_nth(st, MAP_REQUEST, 5000, at, 0)->at <= at + MSTIME_SECOND,
 	    "not asked at once");
@@ -93,7 +94,7 @@ revoked(struct stage *st, int variant)
 	EXPECT(st, stage_noted_count(st, EVENT_LOST, at) == 1, "lost %u times",
 	    stage_noted_count(st, EVENT_LOST, at));
 	stage_run(st, 14 * MINUTE);
-	EXPECT(st, stage_count(st, MAP_REQUEST, 5000, at, st->now) == 1, "asked again too soon");
+	EXPECT(st, stage_count(st, MAP_REQUEST, 5000, at, st->now) == 2, "asked again too soon");
 	st->box.pcp_refusal = 0;
 	EXPECT(st, stage_wait(st, HOUR, stage_all_active), "not mapped when it is allowed again");
 }

@@ -22,7 +22,7 @@ drill_phase(struct sim *s)
 	sim_log(s, s->calm ? "calm" : "chaos", 0, "", 0);
 	if (!s->calm) {
 		sim_schedule(s, s->now + 1, H_FAULT, 0);
-		if (s->wide)
+		if (s->breadth >= WIDE)
 			sim_schedule(s, s->now + 1, H_ODD, 0);
 		sim_schedule(
 		    s, s->now + HOUR / 2 + (mstime)rng_below(&s->faults, 5 * HOUR), H_PHASE, 0);
@@ -34,7 +34,7 @@ drill_phase(struct sim *s)
 	at(s, 80, DRILL_QUIET_BEGIN);
 	at(s, 120, DRILL_QUIET_END);
 	at(s, 122, DRILL_REBOOT);
-	if (s->wide) {
+	if (s->breadth >= WIDE) {
 		at(s, 130, DRILL_EDIT);
 		at(s, 140, DRILL_HOLD);
 	}
@@ -343,13 +343,20 @@ strays(struct sim *s)
 	return false;
 }
 
+/* One that was not asked since its update is silent until it is asked by the other protocol. */
+static mstime
+acquaintance(struct sim *s, unsigned slot)
+{
+	return s->slots[slot].firmware > host_path(s, slot)->heard ? 80 * MSTIME_SECOND : 0;
+}
+
 static void
 check_later(struct sim *s, enum drill d)
 {
 	mstime due = 10 * MSTIME_SECOND;
 
 	for (unsigned i = 0; i < SLOTS; i++)
-		due += round_trips(s, i) + rebirth(s, i);
+		due += round_trips(s, i) + rebirth(s, i) + acquaintance(s, i);
 	s->drilling = true;
 	sim_schedule(s, s->now + due, H_DRILL, d);
 }
@@ -424,7 +431,7 @@ drill_stop(struct sim *s)
 	s->drilling = true;
 	memset(s->drill_ports, 0, sizeof s->drill_ports);
 	host_release(s);
-	s->clean = s->wide && rng_chance(&s->odd, 500);
+	s->clean = s->breadth >= WIDE && rng_chance(&s->odd, 500);
 	host_start(s, !s->clean);
 	sim_schedule(s, s->now + due, H_DRILL, DRILL_RESTART_CHECK);
 }

@@ -15,7 +15,7 @@ some_slot(struct sim *s)
 {
 	unsigned slot;
 
-	if (!s->wide)
+	if (s->breadth == NARROW)
 		return s->slots[SLOT_VPN].used && rng_chance(&s->faults, 300) ? SLOT_VPN : SLOT_LAN;
 	do
 		slot = (unsigned)rng_below(&s->faults, SLOTS);

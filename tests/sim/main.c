@@ -18,8 +18,7 @@ struct run {
 	long days;
 	unsigned passed, failed;
 	bool stop; /* at the first failure */
-	bool wide;
-	unsigned without; /* faults */
+	enum breadth breadth;
 	uint64_t fired[FAULTS], seen[FEATURES];
 };
 
@@ -32,16 +31,17 @@ tell_failure(const struct sim *s)
 		if (s->mask & BIT(f))
 			printf(" %s", sim_fault_name((enum fault)f));
 	printf("; sim --seed %llu --trace%s\n", (unsigned long long)s->seed,
-	    s->wide ? "" : " --narrow");
+	    s->breadth == NARROW     ? " --narrow"
+		: s->breadth == WIDE ? " --wide"
+				     : "");
 }
 
 static bool
 world(struct run *r, uint64_t seed, bool trace, uint64_t *hash)
 {
-	struct sim *s = sim_new(seed, r->days, r->wide, trace);
+	struct sim *s = sim_new(seed, r->days, r->breadth, trace);
 	bool ok;
 
-	s->without = r->without;
 	sim_run(s);
 	ok = !s->failed;
 	if (!ok)
@@ -83,12 +83,12 @@ worlds(struct run *r)
 	}
 	if (r->worlds < 100 || r->stop)
 		return;
-	for (unsigned f = 0; f < (r->wide ? FAULTS : NARROW_FAULTS); f++)
-		if (!r->fired[f] && !(r->without & BIT(f))) {
+	for (unsigned f = 0; f < (r->breadth == NARROW ? NARROW_FAULTS : FAULTS); f++)
+		if (!r->fired[f] && !(r->breadth < FULL && BIT(f) & FULL_FAULTS)) {
 			printf("not ok - fault %s never fired\n", sim_fault_name((enum fault)f));
 			r->failed++;
 		}
-	for (unsigned f = 0; f < FEATURES && r->wide; f++)
+	for (unsigned f = 0; f < FEATURES && r->breadth >= WIDE; f++)
 		if (!r->seen[f]) {
 			printf("not ok - no world had: %s\n", sim_feature_name((enum feature)f));
 			r->failed++;
@@ -108,9 +108,11 @@ kept_seeds(struct run *r, const char *path)
 		return;
 	}
 	while (fgets(line, sizeof line, f)) {
-		r->wide = line[0] == 'w';
-		if (r->wide || (line[0] >= '0' && line[0] <= '9'))
-			count(r, world(r, strtoull(line + r->wide, NULL, 10), false, &hash));
+		bool named = line[0] == 'w' || line[0] == 'f';
+
+		r->breadth = line[0] == 'f' ? FULL : named ? WIDE : NARROW;
+		if (named || (line[0] >= '0' && line[0] <= '9'))
+			count(r, world(r, strtoull(line + named, NULL, 10), false, &hash));
 	}
 	fclose(f);
 }
@@ -172,7 +174,7 @@ usage(void)
 {
 	fputs("usage: sim [--worlds N] [--first SEED] [--days D] [--seed N] [--trace] [--stop]\n"
 	      "           [--directed] [--only NAME] [--seeds FILE] [--forwards N]\n"
-	      "           [--crashes SEEDS] [--crash SEED:STEP] [--narrow] [--open]\n",
+	      "           [--crashes SEEDS] [--crash SEED:STEP] [--narrow] [--wide]\n",
 	    stderr);
 	return 2;
 }
@@ -180,10 +182,9 @@ usage(void)
 int
 main(int argc, char **argv)
 {
-	struct run r = {
-		.worlds = 200, .first = 1, .days = 7, .wide = true, .without = OPEN_FAULTS
-	};
-	bool narrow = false, one = false, trace = false, directed = argc == 1, random = argc == 1;
+	struct run r = { .worlds = 200, .first = 1, .days = 7 };
+	enum breadth breadth = FULL;
+	bool one = false, trace = false, directed = argc == 1, random = argc == 1;
 	const char *top = getenv("srcdir"), *seeds = NULL, *only = NULL;
 	char kept[4096];
 	uint64_t hash, lives = argc == 1 ? CRASH_SEEDS : 0;
@@ -203,12 +204,12 @@ main(int argc, char **argv)
 			r.stop = true;
 			continue;
 		}
-		if (strcmp(a, "--open") == 0) {
-			r.without = 0;
+		if (strcmp(a, "--wide") == 0) {
+			breadth = WIDE;
 			continue;
 		}
 		if (strcmp(a, "--narrow") == 0) {
-			narrow = true;
+			breadth = NARROW;
 			continue;
 		}
 		if (strcmp(a, "--directed") == 0) {
@@ -242,7 +243,7 @@ main(int argc, char **argv)
 		else
 			return usage();
 	}
-	r.wide = !narrow;
+	r.breadth = breadth;
 	if (one)
 		count(&r, world(&r, r.first, trace, &hash));
 	else {
@@ -252,7 +253,7 @@ main(int argc, char **argv)
 			kept_seeds(&r, seeds);
 		if (lives)
 			crashes(&r, lives);
-		r.wide = !narrow;
+		r.breadth = breadth;
 		if (random)
 			worlds(&r);
 	}

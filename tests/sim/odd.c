@@ -61,11 +61,11 @@ firmware(struct sim *s, unsigned box)
 			return;
 	if (b->ipv6)
 		return;
-	b->speaks = (enum gw_speaks)rng_below(&s->odd, 3);
+	b->speaks = (enum gw_speaks)rng_below(&s->more, 3);
 	b->stranger = b->speaks == SPEAKS_NATPMP
-	    ? (enum gw_stranger)PICK(&s->odd, STRANGER_MUTE, STRANGER_V0_8, STRANGER_V0_4,
+	    ? (enum gw_stranger)PICK(&s->more, STRANGER_MUTE, STRANGER_V0_8, STRANGER_V0_4,
 		  STRANGER_V0_OP0, STRANGER_V1, STRANGER_ODD)
-	    : (enum gw_stranger)PICK(&s->odd, STRANGER_MUTE, STRANGER_V2_24, STRANGER_FRAGMENT);
+	    : (enum gw_stranger)PICK(&s->more, STRANGER_MUTE, STRANGER_V2_24, STRANGER_FRAGMENT);
 	fault_reboot(s, box, false);
 	fault_unnoticed(s, box);
 	for (unsigned i = 0; i < SLOTS; i++)
@@ -75,6 +75,22 @@ firmware(struct sim *s, unsigned box)
 	s->fired[FAULT_FIRMWARE]++;
 }
 
+/* The way that this mapping was asked for on; NULL: nobody wants it any more. */
+static struct path *
+asked_on(struct sim *s, const struct gw_entry *e, unsigned box)
+{
+	for (unsigned i = 0; i < SLOTS; i++) {
+		int t = s->slots[i].used && s->slots[i].box == box
+		    ? oracle_index(s, i, e->protocol, e->internal)
+		    : -1;
+
+		if (t >= 0 && want_is_on(s, &s->wants[t / 2 % PORTS / PORTS_EACH], i) &&
+		    s->slots[i].local == e->client)
+			return host_path(s, i);
+	}
+	return NULL;
+}
+
 /* The box changes its mind about a lease (RFC 6887 section 14.2); where nobody is told, the next
  * renewal shows it. */
 static void
@@ -82,16 +98,19 @@ update(struct sim *s, unsigned slot)
 {
 	struct slot *g = &s->slots[slot];
 	struct gw_box *b = &s->boxes[g->box];
-	struct gw_entry *e = &b->entries[rng_below(&s->odd, GW_ENTRIES)];
+	struct gw_entry *e = &b->entries[rng_below(&s->more, GW_ENTRIES)];
 	struct gw_outcome o = { .granted = true };
 	uint8_t out[GW_PACKET_MAX];
-	bool revoke = rng_chance(&s->odd, 300);
+	struct path *p;
+	bool revoke = rng_chance(&s->more, 300);
 	uint32_t left;
 	size_t n;
 
 	for (unsigned i = 0; i < GW_ENTRIES && !(e->used && e->client == g->local); i++)
 		e = &b->entries[i];
-	if (b->ipv6 || !e->used || e->until <= s->now || e->client != g->local || e->set || b->down)
+	p = asked_on(s, e, g->box);
+	if (b->ipv6 || !e->used || e->until <= s->now || e->client != g->local || e->set ||
+	    b->down || !p)
 		return;
 	/* What nobody asked for counts from its arrival. */
 	left = (uint32_t)((e->until - s->now) / 1000);
@@ -103,7 +122,7 @@ update(struct sim *s, unsigned slot)
 	if (revoke)
 		e->until = s->now;
 	else
-		e->external = (uint16_t)(50000 + rng_below(&s->odd, 10000));
+		e->external = (uint16_t)(50000 + rng_below(&s->more, 10000));
 	if (!e->pcp)
 		return;
 	o.lease = *e;
@@ -112,7 +131,7 @@ update(struct sim *s, unsigned slot)
 	oracle_address(s, g->box);
 	n = gw_put_update(
 	    out, e, revoke ? 2 : 0, revoke ? 0 : left, gw_epoch(b, s->now), b->external);
-	wire_to_host(s, host_path(s, slot), out, n);
+	wire_to_host(s, p, out, n);
 }
 
 /* Announcements of every kind, a thousand in a second. */
@@ -247,7 +266,7 @@ odd_strike(struct sim *s)
 	do
 		slot = (unsigned)rng_below(&s->odd, SLOTS);
 	while (!s->slots[slot].used);
-	if (!(s->mask & BIT(f)) || s->without & BIT(f))
+	if (!(s->mask & BIT(f)))
 		return;
 	sim_log(s, sim_fault_name(f), slot, "", 0);
 	switch (f) {

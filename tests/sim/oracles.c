@@ -287,12 +287,15 @@ oracle_answered(struct sim *s, struct path *p, const uint8_t *bytes, size_t n)
 	if (n < 2)
 		return;
 	/* A question for the address has no port to compare; nor has what some say to a PCP request
-	 * (Q-037), which is an answer to the one as well as to the other. */
-	if (bytes[0] == 2 || n < 16 ||
+	 * (Q-037), which is an answer to the one as well as to the other; and an error that names
+	 * no port is an answer to whatever was asked (Q-038). */
+	if (bytes[0] == 2 || n < 16 || ((bytes[2] || bytes[3]) && !bytes[8] && !bytes[9]) ||
 	    (bytes[1] == (p->last[1] | 128) &&
 		(p->last_len < 12 || memcmp(bytes + 8, p->last + 4, 2) == 0)))
 		p->last_answered = true;
-	if (bytes[1] & 128 || (n >= 4 && !bytes[0] && bytes[3] == 1)) {
+	/* What is said to a PCP request as if it were garbage says nothing of who is there (Q-037).
+	 */
+	if ((bytes[1] & 128 && !(n == 24 && !bytes[0])) || (n >= 4 && !bytes[0] && bytes[3] == 1)) {
 		p->heard = s->now;
 		p->silent = 0;
 		s->knew[p->box] = true;

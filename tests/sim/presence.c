@@ -233,8 +233,12 @@ required_is_well(struct sim *s, unsigned slot, const struct want *w, uint8_t pro
 {
 	unsigned t = track_index(slot, protocol, want_port(w, k));
 	uint16_t internal = (uint16_t)(w->spec.internal_port + k);
+	const struct gw_entry *e = gw_find(
+	    &s->boxes[s->slots[slot].box], s->now, s->slots[slot].local, protocol, internal);
+	/* The box has moved it, and the next renewal will show that. */
+	bool moved = s->mask & BIT(FAULT_UPDATE) && e && e->external != wish(w, k);
 
-	if (!could_be_had(s, slot, protocol, internal, wish(w, k))) {
+	if (moved || !could_be_had(s, slot, protocol, internal, wish(w, k))) {
 		s->could_since[t] = 0;
 		if (s->views[t].state == MAPPING_FAILED)
 			s->seen[FEATURE_REQUIRE_REFUSED]++;

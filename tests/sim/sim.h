@@ -14,8 +14,11 @@
 /*
  * One world: an engine, up to three config gateways, five boxes, a wire with faults and
  * oracles. Everything follows from one 64-bit seed. A narrow world is IPv4 with simple forwards;
- * a wide one is such a world to which widen.c has added from everything else there is.
+ * a wide one is such a world to which widen.c has added from everything else there is; a full one
+ * is a wide one with what was learned later. Each adds from a stream of its own, so that a seed
+ * that is kept as narrow or wide stays the world that it was.
  */
+enum breadth { NARROW, WIDE, FULL };
 
 #define MINUTE (60 * MSTIME_SECOND)
 #define HOUR (60 * MINUTE)
@@ -79,9 +82,8 @@ enum fault {
 
 #define BIT(fault) (1u << (fault))
 
-/* Still open: some leases of a box that has changed its protocol, or its mind, come back later than
- * the oracles want. These strike only with --open. */
-#define OPEN_FAULTS (BIT(FAULT_FIRMWARE) | BIT(FAULT_UPDATE))
+/* In full worlds only. */
+#define FULL_FAULTS (BIT(FAULT_FIRMWARE) | BIT(FAULT_UPDATE))
 
 /* What a wide world may have. Each must have been seen to work in the whole run. */
 enum feature {
@@ -253,9 +255,9 @@ struct node {
 struct sim {
 	uint64_t seed, hash, seq;
 	mstime now, begin, end;
-	struct rng net, faults, engine_rng, setup, odd;
-	bool wide, cafe;
-	unsigned without; /* faults that do not strike here */
+	struct rng net, faults, engine_rng, setup, odd, more; /* of wide worlds, of full ones */
+	enum breadth breadth;
+	bool cafe;
 
 	struct node *heap;
 	size_t n_heap, heap_room;
@@ -319,9 +321,9 @@ struct sim {
 };
 
 /* world.c */
-struct sim *sim_new(uint64_t seed, mstime days, bool wide, bool trace);
+struct sim *sim_new(uint64_t seed, mstime days, enum breadth, bool trace);
 /* The same before anything has happened. */
-struct sim *sim_make(uint64_t seed, mstime days, bool wide, bool trace);
+struct sim *sim_make(uint64_t seed, mstime days, enum breadth, bool trace);
 void sim_free(struct sim *);
 void sim_run(struct sim *);
 void sim_run_until(struct sim *, mstime at);

@@ -157,9 +157,9 @@ oracle_honest(struct sim *s, const struct want *w, const struct mapping_status *
 	unsigned slot = oracle_slot(s, m);
 	const struct slot *g = &s->slots[slot];
 	const struct path *p = &s->paths[g->path];
-	mstime slack = s->boxes[g->box].max_life < 13 ? SHORT_LEASE_SLACK
-	    : s->wide && s->mask & BIT(FAULT_DELAY)   ? DELAY_SLACK
-						      : 0;
+	mstime slack = s->boxes[g->box].max_life < 13          ? SHORT_LEASE_SLACK
+	    : s->breadth >= WIDE && s->mask & BIT(FAULT_DELAY) ? DELAY_SLACK
+							       : 0;
 	const struct grant *t;
 
 	if (m->state != MAPPING_ACTIVE)

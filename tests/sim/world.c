@@ -414,7 +414,7 @@ make_length(struct sim *s, mstime days)
 }
 
 struct sim *
-sim_make(uint64_t seed, mstime days, bool wide, bool trace)
+sim_make(uint64_t seed, mstime days, enum breadth breadth, bool trace)
 {
 	struct rng root = { seed };
 	struct sim *s = calloc(1, sizeof *s);
@@ -447,18 +447,20 @@ sim_make(uint64_t seed, mstime days, bool wide, bool trace)
 		s->n_wants = (s->n_wants + 2) / 3;
 	for (unsigned i = 0; i < s->n_wants; i++)
 		make_forward(s, i);
-	s->wide = wide;
-	s->without = OPEN_FAULTS;
-	if (wide)
+	s->more.s = rng_next(&root);
+	s->breadth = breadth;
+	if (breadth >= WIDE)
 		widen(s);
+	if (breadth < FULL)
+		s->mask &= ~FULL_FAULTS;
 	make_length(s, days);
 	return s;
 }
 
 struct sim *
-sim_new(uint64_t seed, mstime days, bool wide, bool trace)
+sim_new(uint64_t seed, mstime days, enum breadth breadth, bool trace)
 {
-	struct sim *s = sim_make(seed, days, wide, trace);
+	struct sim *s = sim_make(seed, days, breadth, trace);
 
 	s->calm = true; /* the first phase turns it */
 	host_start(s, false);

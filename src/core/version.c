@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: ISC */
+#include "core/internal.h"
+
+/* Which protocol a gateway speaks, and what becomes of the leases of one that it has unlearned. */
+
+#define MINUTE (60 * MSTIME_SECOND)
+#define HOUR (60 * MINUTE)
+
+/* Changes of protocol that come faster than this are not a negotiation. */
+#define SWITCH_YOUNG (10 * MSTIME_SECOND)
+#define SWITCH_LIMIT 4
+/* A series of first questions as it is in the end: 9 have been sent, the next wait is long. */
+#define SERIES 9u
+#define SERIES_WAIT (9 * MINUTE)
+/* So many version errors in a row, or unanswered questions, are no forger's and no lost ones. */
+#define UNLEARNED_ERRORS 3u
+#define UNLEARNED_QUESTIONS 8u
+
+mstime
+path_pcp_rest(const struct path *p)
+{
+	return p->pcp_spoken && p->unheard[dialect(MAPPER_PCP)] < UNLEARNED_QUESTIONS ? MINUTE
+										      : HOUR;
+}
+
+/* PCP is preferred and possible, but NAT-PMP is spoken: it is asked again some day. */
+static void
+plan_pcp(struct path *p, mstime now)
+{
+	bool wanted = path_allows(p, MAPPER_PCP) && path_preferred(p) == MAPPER_PCP;
+
+	p->pcp_again = wanted ? now + path_pcp_rest(p) : MSTIME_NEVER;
+}
+
+/* It speaks PCP: whoever needs that is asked for. */
+void
+path_speaks_pcp(struct path *p, mstime now)
+{
+	struct mapping *m;
+
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->state == MAPPING_FAILED && m->problem.trouble == TROUBLE_NEEDS_PCP)
+		mapping_enter(m, now, MAPPING_REQUESTING, now);
+}
+
+bool
+path_speak(struct path *p, mstime now, enum mapper mapper)
+{
+	if (p->mapper == mapper)
+		return true;
+	if (p->mapper != MAPPER_NONE && now - p->switched < SWITCH_YOUNG) {
+		if (++p->switches > SWITCH_LIMIT)
+			return false;
+	} else {
+		p->switches = 0;
+		p->switched = now;
+	}
+	p->mapper = mapper;
+	p->engine->unsaved = true;
+	if (mapper == MAPPER_NATPMP) {
+		plan_pcp(p, now);
+		if (p->address_due == MSTIME_NEVER && p->address_at < 0)
+			p->address_due = now;
+	} else {
+		p->pcp_again = MSTIME_NEVER;
+		path_speaks_pcp(p, now);
+	}
+	return true;
+}
+
+bool
+path_unlearned(const struct path *p, mstime now, enum mapper mapper)
+{
+	unsigned d = dialect(mapper);
+
+	return p->mapper != mapper && p->spoken[1 - d] > p->spoken[d] &&
+	    now - p->spoken[d] >= MINUTE;
+}
+
+/*
+ * The box has spoken this protocol, and does so no more, while it answers the other: its firmware
+ * is another one and has begun with an empty table. After version errors, which can be forged, each
+ * lease is asked for once more by its own protocol; silence is nobody's trick.
+ */
+static void
+unlearn(struct path *p, mstime now, enum mapper mapper, bool certain)
+{
+	struct mapping *m;
+
+	if (mapper == MAPPER_PCP)
+		p->pcp_spoken = false; /* asked hourly from now on */
+	p->epochs[dialect(mapper)].known = false;
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	{
+		if (m->unit == NULL || m->maker != mapper || !mapping_leased(m, now))
+			continue;
+		if (certain) {
+			m->expires = now;
+			mapping_age(m, now);
+		} else {
+			mapping_suspect(m, now, now);
+		}
+	}
+}
+
+void
+path_unheard(struct path *p, mstime now, enum mapper mapper)
+{
+	unsigned d = dialect(mapper);
+
+	/* Its clock as it was is nothing to compare an announcement with. */
+	if (p->unheard[d] < UNLEARNED_QUESTIONS && ++p->unheard[d] == UNLEARNED_QUESTIONS)
+		p->epochs[d].known = false;
+	/* Of the leases that says nothing in an outage: something else must have been heard, and
+	 * for that something must be asked. */
+	if (p->unheard[d] < UNLEARNED_QUESTIONS)
+		p->address_due = earlier(p->address_due, now);
+	if (p->heard <= p->unheard_at || !path_unlearned(p, now, mapper))
+		return;
+	p->unheard_at = now;
+	if (++p->unlearned[d] < UNLEARNED_QUESTIONS)
+		return;
+	p->unlearned[d] = 0;
+	unlearn(p, now, mapper, true);
+}
+
+static void
+refused_version(struct path *p, mstime now, enum mapper mapper)
+{
+	unsigned d = dialect(mapper);
+
+	if (!path_unlearned(p, now, mapper) || ++p->unlearned[d] < UNLEARNED_ERRORS)
+		return;
+	p->unlearned[d] = 0;
+	unlearn(p, now, mapper, false);
+}
+
+/* The protocol that made this lease is not spoken any more, or so it seems. A lease of a gateway
+ * that has rebooted is gone with it, and so is NAT-PMP's where PCP is known to be spoken; any other
+ * is believed until it ends. */
+static void
+not_spoken(struct mapping *m, mstime now)
+{
+	if (m->unit == NULL) {
+		ghost_free(m);
+		return;
+	}
+	if (m->suspect || (m->maker == MAPPER_NATPMP && m->path->pcp_spoken))
+		m->expires = 0;
+	mapping_age(m, now);
+	if (!mapping_leased(m, now) && m->path->mapper == MAPPER_NATPMP &&
+	    !ask_possible(m, MAPPER_NATPMP))
+		mapping_unsupported(m, now);
+	else if (!mapping_leased(m, now))
+		mapping_enter(m, now, MAPPING_REQUESTING, now);
+	else {
+		mapping_unanswered(m, now);
+		/* The version error may be a forger's: its turn comes soon, and twice. */
+		if (m->tries < UNLEARNED_ERRORS && m->due > now + RENEW_GAP)
+			mapping_enter(m, now, m->state, now + RENEW_GAP);
+	}
+}
+
+static void
+contact_redirect(struct path *p, mstime now, enum mapper spoken)
+{
+	struct contact *c = &p->contact;
+	unsigned to = dialect(spoken);
+
+	if (c->first == spoken) {
+		/* A hundred copies are one hint. */
+		if (now - c->last[to] >= MINUTE / 2 && c->next[to] > now)
+			c->next[to] = now;
+		return;
+	}
+	c->first = spoken;
+	c->next[to] = c->sends[to] > 0 && now < c->last[to] + 250 ? c->last[to] + 250 : now;
+	/* Late in the day one question is enough. */
+	if (now - p->silent_since >= 10 * MINUTE)
+		return;
+	c->sends[to] = 0;
+	c->wait[to] = 0;
+	c->next[1 - to] = now + MINUTE;
+}
+
+/* It speaks nothing that is allowed here. */
+static void
+not_understood(struct path *p, mstime now, enum mapper refused, mstime wait)
+{
+	unsigned d = dialect(path_preferred(p));
+	struct contact *c = &p->contact;
+
+	/* Said again, though nobody has asked: a forger would keep it away for ever. */
+	if (!p->answered && p->state == GATEWAY_UNSUPPORTED && c->last[d] == 0)
+		return;
+	p->problem = (struct problem){ TROUBLE_UNSUPPORTED, refused, 0 };
+	p->answered = p->outage = false;
+	path_reset_contact(p, now);
+	/* One question then, not a whole series. */
+	c->sends[d] = SERIES;
+	c->wait[d] = SERIES_WAIT;
+	c->next[d] = now + wait;
+	path_enter(p, now, GATEWAY_UNSUPPORTED);
+}
+
+/*
+ * RFC 6887 section 9, RFC 6886 section 1.1: the version error names no request, so it is the
+ * gateway's, once, and not each mapping's (Q-035). `spoken` is the protocol it offers instead.
+ */
+void
+path_version_error(struct path *p, mstime now, enum mapper spoken, uint32_t rest)
+{
+	mstime wait = rest > 0 && rest < 1800 ? (mstime)rest * MSTIME_SECOND : 30 * MINUTE;
+	enum mapper refused = spoken == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
+	bool possible = spoken != MAPPER_NONE && path_allows(p, spoken);
+
+	/* One that has spoken what is allowed here does so still, or is as good as silent: a forger
+	 * must not keep the real answer away. */
+	if (!possible && p->answered) {
+		if (p->outage)
+			p->problem = (struct problem){ TROUBLE_UNSUPPORTED, refused, 0 };
+		return;
+	}
+	if (p->exchange.kind != EXCHANGE_NONE && p->exchange.mapper == refused) {
+		struct mapping *m = p->exchange.mapping;
+
+		p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
+		refused_version(p, now, refused);
+		if (m != NULL)
+			not_spoken(m, now);
+	}
+	/* Anybody can forge it: it directs the next question, it does not prove that the gateway
+	 * is there. */
+	if (possible && !p->answered) {
+		contact_redirect(p, now, spoken);
+		return;
+	}
+	if (!possible) {
+		not_understood(p, now, refused, wait);
+		return;
+	}
+	if (!p->outage)
+		path_alive(p, now);
+	if (p->mapper == spoken) {
+		/* The answer to a polite second question. */
+		if (spoken == MAPPER_NATPMP)
+			plan_pcp(p, now);
+		else if (!path_needs_address(p, now))
+			p->address_due = MSTIME_NEVER;
+		return;
+	}
+	if (!path_speak(p, now, spoken)) {
+		not_understood(p, now, refused, wait);
+		return;
+	}
+	/* Is it so? In an outage the next probe asks, elsewhere a question. */
+	p->not_before = now;
+	if (spoken == MAPPER_PCP)
+		p->check_due = now;
+	else
+		p->address_due = now;
+}
