@@ -41,8 +41,7 @@ probe_mapping(struct path *p, mstime now)
 	{
 		bool patient = m->maker == MAPPER_PCP && mapping_leased(m, now) && !m->suspect;
 
-		/* One that was made by another protocol than is spoken now would not be answered.
-		 */
+		/* One that another protocol made than is spoken now would not be answered. */
 		bool stranger = mapping_leased(m, now) && m->maker != p->mapper;
 
 		if (m->unit == NULL || m->tries == 0 || m->state == MAPPING_FAILED || stranger ||

@@ -51,12 +51,11 @@ struct mapping {
 	bool insisted : 1;  /* … and a PREFER_FAILURE */
 	bool moving : 1;    /* deleted to be made anew, which is not done yet */
 	bool shortens : 1;  /* a ghost that cannot be deleted: the shortest lifetime is asked for */
-	uint8_t
-	    doubted : 2;   /* the gateway has revoked it, unasked; times it was asked whether so */
-	uint8_t move : 2;  /* what for: enum move */
-	uint8_t moves : 2; /* made to get one port for both protocols */
-	uint8_t tries;     /* unanswered transmissions */
-	uint8_t garbled;   /* answers with another internal port */
+	uint8_t doubted : 2; /* revoked, unasked: how often it has been asked whether so */
+	uint8_t move : 2;    /* what for: enum move */
+	uint8_t moves : 2;   /* made to get one port for both protocols */
+	uint8_t tries;       /* unanswered transmissions */
+	uint8_t garbled;     /* answers with another internal port */
 	struct problem problem;
 	uint32_t lifetime; /* granted, s, capped */
 	uint32_t renewals, changes;
