@@ -31,19 +31,22 @@ fi
 
 top=$(cd "$(dirname "$0")" && pwd) || exit 1
 cd "$top" || exit 1
-passed=0
-failed=0
-job="" soak=""
+priority=() # what is put before a command
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/portleased-test.XXXXXX") || exit 1
 chmod 755 "$scratch" # some tests run the programs as another user
+# Ends what this shell has in the background. timeout(1) hands the signal on to all that it started.
+stop()
+{
+	local pid
+	for pid in $(jobs -rp); do
+		kill "$pid" 2>/dev/null && wait "$pid"
+	done
+}
 cleanup()
 {
 	trap '' HUP INT TERM
-	# timeout(1) hands the signal on to all that it started.
-	for pid in $job $soak; do
-		kill "$pid" 2>/dev/null && wait "$pid"
-	done
+	stop
 	if [ -n "$keep" ]; then
 		echo "Builds and logs: $scratch"
 	else
@@ -59,47 +62,58 @@ begin()
 {
 	local seconds=$1 log=$2
 	shift 2
-	timeout -k 20 "$seconds" "$@" >"$log" 2>&1 </dev/null &
+	"${priority[@]}" timeout -k 20 "$seconds" "$@" >"$log" 2>&1 </dev/null &
 }
 
-# end PID SECONDS LOG: waits for it; its status
-end()
-{
-	wait "$1"
-	local status=$?
-	[ "$status" -ne 124 ] || echo "Stopped: more than $2 s" >>"$3"
-	return "$status"
-}
-
-# run SECONDS LOG COMMAND…: both; the command's status
+# run SECONDS LOG COMMAND…: waits for it; its status
 run()
 {
 	begin "$@"
-	job=$!
-	end "$job" "$1" "$2"
+	wait $!
 	local status=$?
-	job=
+	[ "$status" -ne 124 ] || echo "Stopped: more than $1 s" >>"$2"
 	return "$status"
+}
+
+# lane FUNCTION: in the background. What it runs is stopped with it.
+lane()
+{
+	(
+		trap stop EXIT
+		trap 'exit 130' HUP INT TERM
+		began=$SECONDS
+		"$1"
+	) &
 }
 
 # show LINES: standard input's end, indented, so that no line of it looks like the closing one
 show() { tail -n "$1" | sed 's/^/        /'; }
 
-# count PART STATUS PASSED FAILED LOG: adds up one part, and says how it went. A part that failed
-# without a failed test, or that ran no test at all, counts as one failed test. The end of LOG is
-# shown when something failed.
+# count PART STATUS PASSED FAILED LOG [MORE]: adds up one part, and says how it went, with MORE. A
+# part that failed without a failed test, or that ran no test at all, counts as one failed test. The
+# end of LOG is shown when something failed. All at once, for other lanes speak, too.
 count()
 {
-	local part=$1 status=$2 good=$3 bad=$4 log=$5 verdict=ok
+	local part=$1 status=$2 good=$3 bad=$4 log=$5 more=${6-} verdict=ok
 	[ "$status" -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
 	[ $((good + bad)) -gt 0 ] || bad=1
-	passed=$((passed + good))
-	failed=$((failed + bad))
+	echo "$good $bad" >>"$scratch/totals"
 	[ "$bad" -eq 0 ] || verdict=FAIL
-	printf '%-4s %-36s %5d tests, %d bad, %d s\n' "$verdict" "$part" $((good + bad)) "$bad" \
-		$((SECONDS - began))
-	[ "$bad" -eq 0 ] || show 40 <"$log"
+	printf '%s\n' "$(
+		[ -z "$more" ] || echo "$more"
+		printf '%-4s %-36s %5d tests, %d bad, %d s' "$verdict" "$part" $((good + bad)) "$bad" \
+			$((SECONDS - began))
+		[ "$bad" -eq 0 ] || { echo && show 40 <"$log"; }
+	)"
 	began=$SECONDS
+}
+
+# finish: the closing line, and the end
+finish()
+{
+	awk '{ good += $1; bad += $2 } END { print good + 0 " passed, " bad + 0 " failed"; exit bad > 0 }' \
+		"$scratch/totals"
+	exit
 }
 
 # results LOG: "PASSED FAILED" as the test itself counted: libcheck's lines, or one closing line.
@@ -123,11 +137,12 @@ results()
 	END { if (found) print good + last_good, bad + last_bad }' "$1"
 }
 
-# sum_checks BUILD: adds up what `make check` left in BUILD, into $good and $bad.
+# sum_checks BUILD: adds up what `make check` left in BUILD, into $good and $bad; $more is about those
+# that failed.
 sum_checks()
 {
 	local trs name verdict g b
-	good=0 bad=0
+	good=0 bad=0 more=
 	while IFS= read -r trs; do
 		name=${trs%.trs}
 		verdict=$(sed -n 's/^:test-result: \([A-Z]*\).*/\1/p' "$trs" | head -n 1)
@@ -137,8 +152,8 @@ sum_checks()
 			good=$((good + ${g:-1})) # a test without a count of its own is one
 			bad=$((bad + ${b:-0}))
 		else # failed, crashed, or was skipped, which nothing may be here
-			echo "     ${verdict:-no result}: ${name#"$1"/}"
-			[ ! -f "$name.log" ] || show 25 <"$name.log"
+			more+="${more:+$'\n'}     ${verdict:-no result}: ${name#"$1"/}"
+			[ ! -f "$name.log" ] || more+=$'\n'$(show 25 <"$name.log")
 			good=$((good + ${g:-0}))
 			[ "${b:-0}" -gt 0 ] || b=1
 			bad=$((bad + b))
@@ -174,114 +189,145 @@ build()
 export -f build
 export scratch
 
-began=$SECONDS
-./packages.sh test >"$scratch/packages.log" 2>&1 || {
-	tail -n 20 "$scratch/packages.log"
-	echo "The packages for the tests cannot be installed."
-	echo "0 passed, 1 failed"
-	exit 1
+# The roots and packages that suites need beside those of packages.sh: mostly a wait for mirrors.
+# What cannot be had is for the suite to say.
+roots()
+{
+	begin 500 "$scratch/roots-hooks.log" python3 -B "$scratch/src/tests/hooks/run.py" --install
+	begin 500 "$scratch/roots-ctl.log" python3 -B "$scratch/src/tests/ctl/foreign.py"
+	[ -n "$fast" ] || run 500 "$scratch/roots-lab.log" \
+		python3 -B "$scratch/src/tests/lab/run.py" --prepare
+	wait
 }
 
-prepare() { copy_tree && cd "$scratch/src" && ./autogen.sh; }
-export -f prepare copy_tree
-export top
-if ! run 300 "$scratch/prepare.log" bash -c prepare; then
-	count 'autogen.sh' 1 0 1 "$scratch/prepare.log"
-	echo "$passed passed, $failed failed"
-	exit 1
-fi
+build_clang()
+{
+	run 600 "$scratch/clang.log" bash -c 'build clang CC=clang --enable-werror' ||
+		count 'clang, no warning' 1 0 1 "$scratch/clang.log"
+}
 
-# The simulator takes ten times as long with sanitizers: all of its worlds are for `make distcheck`.
-run 900 "$scratch/gcc.log" bash -c 'build gcc CC=gcc --enable-werror --enable-sanitizers &&
-	make -j2 check VERBOSE=yes SIM_ARGUMENTS="--directed --crashes 2 --worlds 20"'
-status=$?
-sum_checks "$scratch/gcc"
-count 'gcc, sanitizers, make check' "$status" "$good" "$bad" "$scratch/gcc.log"
+# What computes yields to what measures times: for the scheduler a session may be a group of its own,
+# with its own priority.
+computing()
+{
+	priority=(setsid nice -n 10 sh -c '{ echo 10 >/proc/self/autogroup; } 2>/dev/null; exec "$@"' sh)
 
-# All that is compiled, tests too, but without running them again.
-run 600 "$scratch/clang.log" bash -c 'build clang CC=clang --enable-werror &&
-	make -j2 check TESTS='
-status=$?
-count 'clang, no warning' "$status" $((status == 0)) $((status != 0)) "$scratch/clang.log"
+	# All that is compiled, tests too, but without running them again.
+	run 600 "$scratch/clang.log" make -j2 -C "$scratch/clang" check TESTS=
+	status=$?
+	count 'clang, no warning' "$status" $((status == 0)) $((status != 0)) "$scratch/clang.log"
 
-# totals LOG: what again.sh said last, into $good and $bad, and of which tests it said something
+	if [ -z "$fast" ]; then
+		run 900 "$scratch/mutants.log" sh "$scratch/src/tests/mutants/run.sh" "$scratch/src"
+		status=$?
+		read -r good bad < <(results "$scratch/mutants.log")
+		count 'mutants' "$status" "${good:-0}" "${bad:-0}" "$scratch/mutants.log"
+	fi
+
+	# The simulator takes ten times as long with sanitizers: all of its worlds are for `make distcheck`.
+	run 900 "$scratch/check.log" make -j2 -C "$scratch/gcc" check VERBOSE=yes \
+		SIM_ARGUMENTS='--directed --crashes 2 --worlds 20'
+	status=$?
+	sum_checks "$scratch/gcc"
+	count 'gcc, sanitizers, make check' "$status" "$good" "$bad" "$scratch/check.log" "$more"
+
+	if [ -z "$fast" ]; then
+		run 900 "$scratch/distcheck.log" make -j2 -C "$scratch/clang" distcheck
+		status=$?
+		count 'make distcheck' "$status" $((status == 0)) $((status != 0)) \
+			"$scratch/distcheck.log"
+	fi
+	: >"$CALM"
+}
+
+# totals LOG: what again.sh said last, into $good and $bad, and into $more which tests it repeated
 totals()
 {
 	good='' bad=''
 	read -r good bad < <(sed -n 's/^[a-z]*: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$1" |
 		tail -n 1)
 	good=${good:-0} bad=${bad:-0}
-	sed -n 's/^again /     /p' "$1"
+	more=$(sed -n 's/^again /     /p' "$1")
 }
 
-# lab LOG BUILD ARGUMENTS…
 lab()
 {
-	local log=$1 build=$2
-	shift 2
-	run 900 "$log" "$scratch/src/tests/again.sh" 5 python3 -B "$scratch/src/tests/lab/run.py" "$@" \
-		--portleased "$scratch/$build/portleased" --fakegw "$scratch/$build/tests/gateway/fakegw"
+	local log="$scratch/lab.log"
+	run 1100 "$log" "$scratch/src/tests/again.sh" 5 python3 -B "$scratch/src/tests/lab/run.py" \
+		--portleased "$scratch/gcc/portleased" --plain "$scratch/clang/portleased" \
+		--fakegw "$scratch/gcc/tests/gateway/fakegw" --capture "$scratch/lab.pcap" ${fast:+--fast}
+	status=$?
+	totals "$log"
+	grep '^skip ' "$log" >"$log.bad"
+	bad=$((bad + $(wc -l <"$log.bad"))) # nothing may be skipped here
+	grep -q '^capture: well-formed' "$log" || {
+		echo "FAIL capture: tshark did not judge the packets" >>"$log.bad"
+		status=1
+	}
+	grep -E -A 12 '^(FAIL|again) ' "$log" >>"$log.bad"
+	count 'lab, network namespaces' "$status" "$good" "$bad" "$log.bad" "$more"
 }
 
-lab "$scratch/lab.log" gcc --capture "$scratch/lab.pcap" ${fast:+--fast}
-status=$?
-totals "$scratch/lab.log"
-sum_good=$good sum_bad=$bad
-# What cannot be measured with sanitizers is measured without.
-while read -r name; do
-	lab "$scratch/lab-plain.log" clang --exactly "$name" || status=1
-	totals "$scratch/lab-plain.log"
-	sum_good=$((sum_good + good)) sum_bad=$((sum_bad + bad))
-	cat "$scratch/lab-plain.log" >>"$scratch/lab.log"
-done < <(sed -n 's/^skip \([^:]*\): a sanitizer build$/\1/p' "$scratch/lab.log")
-grep '^skip ' "$scratch/lab.log" | grep -v ': a sanitizer build$' >"$scratch/lab-bad.log"
-sum_bad=$((sum_bad + $(wc -l <"$scratch/lab-bad.log"))) # nothing may be skipped here
-grep -q '^capture: well-formed' "$scratch/lab.log" || {
-	echo "FAIL capture: tshark did not judge the packets" >>"$scratch/lab-bad.log"
-	status=1
-}
-grep -E -A 12 '^(FAIL|again) ' "$scratch/lab.log" >>"$scratch/lab-bad.log"
-count 'lab, network namespaces' "$status" "$sum_good" "$sum_bad" "$scratch/lab-bad.log"
-
-# The soak mostly waits, so the next two suites run beside it.
-if [ -z "$fast" ]; then
-	begin 400 "$scratch/soak.log" python3 -B "$scratch/src/tests/lab/soak.py" --seconds 120 \
+soak()
+{
+	run 400 "$scratch/soak.log" python3 -B "$scratch/src/tests/lab/soak.py" --seconds 120 \
 		--portleased "$scratch/clang/portleased" --fakegw "$scratch/gcc/tests/gateway/fakegw"
-	soak=$!
-fi
+	status=$?
+	count 'soak, 120 s' "$status" $((status == 0)) $((status != 0)) "$scratch/soak.log"
+}
 
-# suite NAME: a Python suite that drives the real programs and closes with "NAME: N passed, N failed"
+# suite NAME TITLE …: a Python suite that drives the real programs, and closes with
+# "NAME: N passed, N failed"
 suite()
 {
 	local name=$1 title=$2 log="$scratch/$1.log"
 	shift 2
-	run 900 "$log" "$scratch/src/tests/again.sh" 3 python3 -B "$scratch/src/tests/$name/run.py" \
+	run 1100 "$log" "$scratch/src/tests/again.sh" 3 python3 -B "$scratch/src/tests/$name/run.py" \
 		--portleased "$scratch/gcc/portleased" "$@" \
 		--fakegw "$scratch/gcc/tests/gateway/fakegw"
 	status=$?
 	totals "$log"
 	grep -E -A 12 '^(FAIL|again|not ok)' "$log" >"$log.bad"
 	[ -s "$log.bad" ] || tail -n 20 "$log" >"$log.bad"
-	count "$title" "$status" "$good" "$bad" "$log.bad"
+	count "$title" "$status" "$good" "$bad" "$log.bad" "$more"
 }
-suite ctl 'portleasectl, control socket' --portleasectl "$scratch/gcc/portleasectl"
-suite hooks 'hooks, env files, consumers'
+ctl() { suite ctl 'portleasectl, control socket' --portleasectl "$scratch/gcc/portleasectl"; }
+hooks() { suite hooks 'hooks, env files, consumers'; }
 
-if [ -z "$fast" ]; then
-	end "$soak" 400 "$scratch/soak.log"
-	status=$?
-	soak=
-	count 'soak, 120 s' "$status" $((status == 0)) $((status != 0)) "$scratch/soak.log"
+began=$SECONDS
+: >"$scratch/totals"
+./packages.sh test >"$scratch/packages.log" 2>&1 || {
+	tail -n 20 "$scratch/packages.log"
+	echo "The packages for the tests cannot be installed."
+	echo "0 passed, 1 failed"
+	exit 1
+}
+packages=$((SECONDS - began))
 
-	run 900 "$scratch/mutants.log" sh "$scratch/src/tests/mutants/run.sh" "$scratch/src"
-	status=$?
-	read -r good bad < <(results "$scratch/mutants.log")
-	count 'mutants' "$status" "${good:-0}" "${bad:-0}" "$scratch/mutants.log"
-
-	run 900 "$scratch/distcheck.log" bash -c 'cd "$scratch/clang" && make -j2 distcheck'
-	status=$?
-	count 'make distcheck' "$status" $((status == 0)) $((status != 0)) "$scratch/distcheck.log"
+prepare() { copy_tree && cd "$scratch/src" && ./autogen.sh; }
+export -f prepare copy_tree
+export top
+if ! run 300 "$scratch/prepare.log" bash -c prepare; then
+	count 'autogen.sh' 1 0 1 "$scratch/prepare.log"
+	finish
 fi
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+lane roots
+lane build_clang
+clang=$!
+run 600 "$scratch/gcc.log" bash -c 'build gcc CC=gcc --enable-werror --enable-sanitizers' ||
+	count 'gcc, sanitizers' 1 0 1 "$scratch/gcc.log"
+wait "$clang"
+[ ! -s "$scratch/totals" ] || finish
+echo "     $packages s for packages, $((SECONDS - began - packages)) s to build the programs twice"
+
+# Most suites wait most of the time, so all go on side by side. What failed in the crowd is repeated
+# when nothing computes any more.
+export CALM="$scratch/calm"
+[ -n "$fast" ] || lane soak
+lane lab
+lane ctl
+lane hooks
+lane computing
+wait
+finish

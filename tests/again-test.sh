@@ -55,7 +55,14 @@ check()
 {
 	local what=$1 status=$2 last=$3 calls=$4 got
 	shift 4
-	rm -f calls
+	rm -f calls calm
+	if [ "${*: -1}" = calm ]; then
+		set -- "${@:1:$#-1}"
+		(sleep 0.5 && echo calm >>calls && : >calm) &
+		export CALM=$PWD/calm
+	else
+		unset CALM
+	fi
 	"$again" 2 ./suite "$@" >out 2>&1
 	got=$?
 	if [ "$got" -eq "$status" ] && [ "$(tail -n 1 out)" = "$last" ] &&
@@ -76,6 +83,7 @@ check "a name within another" 0 "plant: 2 passed, 0 failed" "x.a/1 x.a/13 x.a/1"
 check "too many" 1 "plant: 0 passed, 3 failed" "a b c" a=flaky b=flaky c=flaky
 check "no closing line" 3 "FAIL a: waited 3.0 s for: something" "a b" a=flaky b=crash
 check "nothing to repeat" 4 "plant: 1 passed, 0 failed" "a" a=bad-status
+check "after what computes" 0 "plant: 2 passed, 0 failed" "a b calm b" a=good b=flaky calm
 check "crashes alone" 1 "plant: 1 passed, 1 failed" "a b b" a=good b=bad-then-crash
 echo "again-test: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -5,6 +5,7 @@
 # usage: again.sh MOST COMMAND…      MOST: with more failures than that, all of them are believed
 # COMMAND says "FAIL NAME" or "FAIL NAME: WHY" of a test that failed and ends with "SUITE: N passed,
 # N failed"; with "--exactly NAME" it runs that test only. So does this program, with the same status.
+# Environment: CALM, a file that is there as soon as the machine is calm enough for repetitions
 set -u
 export LC_ALL=C
 
@@ -26,6 +27,9 @@ if [ "$status" -eq 0 ] || [ -z "${failed:-}" ] || [ "${#names[@]}" -eq 0 ] ||
 	[ "${#names[@]}" -ne "$failed" ] || [ "$failed" -gt "$most" ]; then
 	exit "$status"
 fi
+until [ -z "${CALM-}" ] || [ -e "$CALM" ]; do
+	sleep 0.2
+done
 for name in "${names[@]}"; do
 	if "$@" --exactly "$name" >"$scratch/one" 2>&1 &&
 		[ "$(totals "$scratch/one")" = "$suite 1 0" ]; then

@@ -2,7 +2,9 @@
 """Programs of others that a test needs and that no package installs for it: the varlinkctl of a
 newer Debian, and Prometheus without its service. They are unpacked once and kept outside of the
 tree, in $LAB_CACHE or /var/tmp/portleased-lab, where CI may keep them, too. Nothing is configured
-there, and nothing is started."""
+there, and nothing is started.
+
+usage: foreign.py       makes all of them beforehand"""
 
 import fcntl
 import glob
@@ -91,3 +93,11 @@ def prometheus():
         for name in glob.glob(os.path.join(root, "*.deb")):
             os.unlink(name)
     return os.path.join(kept("prometheus", make), "usr/bin")
+
+
+if __name__ == "__main__":
+    for one in (prometheus, trixie):
+        try:
+            one()
+        except Skip as reason:
+            print("foreign: %s: %s" % (one.__name__, reason))

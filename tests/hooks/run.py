@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: ISC
 """Hooks and env files, end to end: the real daemon and the scripted gateway on 127.0.0.x, and the
 ready-made hooks with the programs they are for. Needs root: packages that are missing are installed,
-and everything runs in a network namespace of its own.
+and everything runs in network namespaces of its own.
 
-usage: run.py [--portleased FILE] [--fakegw FILE] [--exactly NAME] [NAME…]
+usage: run.py [--portleased FILE] [--fakegw FILE] [--jobs N] [--exactly NAME] [NAME…]
 NAME: only tests with that in their names.
 Ends with "hooks: N passed, N failed".
 """
 
 import argparse
 import ctypes
+import fcntl
 import os
 import shutil
 import subprocess
@@ -27,11 +28,20 @@ PACKAGES = {"transmission-daemon": "transmission-daemon", "transmission-remote":
             "ip": "iproute2", "nsupdate": "bind9-dnsutils"}
 CLONE_NEWNET = 0x40000000
 
+sys.path.append(os.path.dirname(HERE))
+from abreast import abreast  # noqa: E402
+
 
 def install():
-    missing = sorted({package for program, package in PACKAGES.items() if not shutil.which(program)})
-    if not missing:
-        return
+    with open("/run/portleased-hooks.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another suite may be at it
+        missing = sorted({package for program, package in PACKAGES.items()
+                          if not shutil.which(program)})
+        if missing:
+            install_packages(missing)
+
+
+def install_packages(missing):
     # Their services must not start here; the test starts its own.
     policy = "/usr/sbin/policy-rc.d"
     ours = not os.path.exists(policy)
@@ -76,6 +86,7 @@ def collect(names, exactly):
 
 def run_one(options, label, function):
     from stage import Stage
+    enter_namespace()  # none of the addresses that another test has made are there
     stage = Stage(options)
     try:
         function(stage)
@@ -97,6 +108,7 @@ def main():
     parser.add_argument("--portleased", default=os.path.join(BUILD, "portleased"))
     parser.add_argument("--fakegw", default=os.path.join(BUILD, "tests/gateway/fakegw"))
     parser.add_argument("--hooks", default=os.path.join(TOP, "etc/hooks"))
+    parser.add_argument("--jobs", type=int, default=3, help="tests at a time (3)")
     parser.add_argument("--exactly", metavar="NAME")
     parser.add_argument("--install", action="store_true", help="only what is missing of packages")
     parser.add_argument("names", nargs="*")
@@ -108,9 +120,8 @@ def main():
     install()
     if options.install:
         return 0
-    enter_namespace()
-    results = [run_one(options, label, function) for label, function in
-               collect(options.names, options.exactly)]
+    results = list(abreast(options.jobs, lambda test: run_one(options, *test),
+                           collect(options.names, options.exactly)))
     print("hooks: %d passed, %d failed" % (results.count(True), results.count(False)))
     return 0 if results and all(results) else 1
 

@@ -6,7 +6,7 @@ import os
 from daemon import Daemon
 from fake import FakeGateway
 from home import Home
-from lab import Lab
+from lab import Lab, Skipped
 from upnpd import Miniupnpd
 
 TESTS = []
@@ -14,31 +14,35 @@ MARGIN = float(os.environ.get("LAB_MARGIN", "0.5"))  # seconds a busy machine ma
 
 
 class Test:
-    def __init__(self, function, name, arguments, seconds, slow, limit):
+    def __init__(self, function, name, arguments, seconds, slow, limit, plain):
         self.function, self.name, self.arguments = function, name, arguments
-        self.seconds, self.slow = seconds, slow
+        self.seconds, self.slow, self.plain = seconds, slow, plain
         self.limit = limit or max(60.0, 2 * seconds)
 
 
-def test(seconds=5, slow=False, each=None, limit=None):
+def test(seconds=5, slow=False, each=None, limit=None, plain=False):
     """Registers a test that takes about `seconds`; slow ones are left out by --fast. With `each`, it
-    is run once for every item, which it gets as an argument."""
+    is run once for every item, which it gets as an argument. A plain one needs a build without
+    sanitizers (run.py --plain), and much of the machine: there is one of them at a time."""
     def register(function):
         module = function.__module__.replace("test_", "")
         name = module + "." + function.__name__.replace("_", "-")
         for item in [None] if each is None else each:
             label = name if item is None else "%s/%s" % (name, item)
             arguments = () if item is None else (item,)
-            TESTS.append(Test(function, label, arguments, seconds, slow, limit))
+            TESTS.append(Test(function, label, arguments, seconds, slow, limit, plain))
         return function
     return register
 
 
 class Case:
-    def __init__(self, options, name, limit):
+    def __init__(self, options, test):
         self.options = options
         self.fast, self.long = options.fast, options.long
-        self.lab = Lab(name, options.base, limit)
+        self.build = options.plain if test.plain and options.plain else options.tested
+        if test.plain and self.build.sanitized:
+            raise Skipped("a sanitizer build")
+        self.lab = Lab(test.name, options.base, test.limit)
         self.until, self.elapse = self.lab.until, self.lab.elapse
         self.daemons = []
         self.homes = []
@@ -55,7 +59,7 @@ class Case:
         return FakeGateway(home, gateway or home.gw, self.options.fakegw, settings, listen)
 
     def daemon(self, home, text, **more):
-        made = Daemon(self.lab, home.lan, self.options.portleased, text, **more)
+        made = Daemon(self.lab, home.lan, self.build.portleased, text, **more)
         self.daemons.append(made)
         return made
 

@@ -8,7 +8,6 @@ made in a namespace, and are gone with it.
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -19,7 +18,7 @@ import time
 from lab import PREFIX, Failure, expect, now, run
 
 CACHE = os.environ.get("LAB_CACHE") or "/var/tmp/portleased-lab"
-ALWAYS = {"dbus", "systemd", "systemd-sysv"}
+PACKAGES = "dbus,systemd,systemd-sysv"
 INSTALL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "hooks", "run.py")
 lock = threading.Lock()
 prepared = {}  # by the folder of the run
@@ -59,26 +58,11 @@ def mirror(name):
     return sites[0]
 
 
-def packages(programs):
-    """Those of the libraries that the programs are linked to."""
-    paths = {os.path.realpath(path) for program in programs
-             for path in re.findall(r"=> (/\S+)", run("ldd", program))}
-    # dpkg knows a file by its name of before or after the merge of / and /usr.
-    names = sorted(paths | {path.replace("/usr/", "/", 1) for path in paths})
-    owners = {}
-    for line in run("dpkg-query", "-S", *names, check=False).splitlines():
-        owner, _, name = line.partition(": ")
-        owners[os.path.realpath(name)] = owner.split(":")[0]
-    expect(not paths - owners.keys(), "no package has %s" % ", ".join(paths - owners.keys()))
-    return sorted(ALWAYS | {owners[path] for path in paths})
-
-
-def bootstrap(lab, name, wanted, target):
+def bootstrap(lab, name, target):
     """Two or three minutes. Ends with all that it started when it is killed."""
     expect(shutil.which("debootstrap"), "debootstrap is not installed: packages.sh test")
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
-               "debootstrap", "--variant=minbase", "--include=" + ",".join(wanted), name, target,
-               mirror(name)]
+               "debootstrap", "--variant=minbase", "--include=" + PACKAGES, name, target, mirror(name)]
     log = lab.path("debootstrap.log")
     with open(log, "w") as f:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=f,
@@ -94,18 +78,17 @@ def bootstrap(lab, name, wanted, target):
         raise Failure("debootstrap %s: status %d: %s" % (name, child.returncode, end))
 
 
-def system(lab, programs):
-    """The folder of a system in which these programs can run."""
-    name, wanted = codename(), packages(programs)
-    key = hashlib.sha256(" ".join(wanted).encode()).hexdigest()[:12]
-    path = os.path.join(CACHE, "%s-%s-%s" % (name, os.uname().machine, key))
+def system(lab):
+    """The folder of a system, which knows nothing of us: it can be made before anything is built."""
+    name = codename()
+    path = os.path.join(CACHE, "-".join((name, os.uname().machine, PACKAGES.replace(",", "+"))))
     os.makedirs(CACHE, 0o755, exist_ok=True)
     with open(os.path.join(CACHE, "lock"), "w") as f:
         fcntl.flock(f, fcntl.LOCK_EX)  # another run may be at it
         if not os.path.isdir(path):
             half = path + ".half"
             shutil.rmtree(half, ignore_errors=True)
-            bootstrap(lab, name, wanted, half)
+            bootstrap(lab, name, half)
             shutil.rmtree(os.path.join(half, "var/cache/apt/archives"), ignore_errors=True)
             os.rename(half, path)
     return path
@@ -117,10 +100,9 @@ def prepare(lab, build):
     base = os.path.dirname(lab.folder)
     with lock:
         if base not in prepared:
-            programs = [os.path.join(build, name) for name in ("portleased", "portleasectl")]
             stage = os.path.join(base, "installed")
             try:
-                prepared[base] = system(lab, programs), stage
+                prepared[base] = system(lab), stage
                 run("make", "-C", build, "install", "DESTDIR=" + stage)
             except Failure as problem:
                 prepared[base] = problem
@@ -185,6 +167,8 @@ class Machine:
         self.leader = lab.until(self.first_process, 20, "the machine's systemd")
         lab.until(lambda: self.run("systemctl", "is-active", "multi-user.target", check=False) ==
                   "active\n", 30, "the machine to boot")
+        for name in ("portleased", "portleasectl"):
+            self.bring_libraries(os.path.join(build, name))
 
     def first_process(self):
         expect(self.process.running(), "the machine did not boot: " +
@@ -222,15 +206,23 @@ class Machine:
         os.rename(path + ".new", path)
 
     def bring(self, *programs):
-        """Programs of this host with their libraries; the system inside is of the same release."""
+        """Programs of this host with their libraries."""
         with lock:
             if not all(map(shutil.which, programs)):
                 subprocess.run(["python3", "-B", INSTALL, "--install"], check=True, timeout=300,
                                stdout=subprocess.DEVNULL)
         for program in map(shutil.which, programs):
-            for name in [program] + re.findall(r"=> (/\S+)", run("ldd", program)):
-                if not os.path.exists(self.path(name)):
-                    shutil.copy(name, self.path(name))
+            self.copy(program)
+            self.bring_libraries(program)
+
+    def bring_libraries(self, program):
+        """Those that are not there yet; the system inside is of the same release."""
+        for name in re.findall(r"=> (/\S+)", run("ldd", program)):
+            self.copy(name)
+
+    def copy(self, name):
+        if not os.path.exists(self.path(name)):
+            shutil.copy(name, self.path(name))
 
     # ---- what it does ----
 

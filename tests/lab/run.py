@@ -17,14 +17,17 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 
 import capture
 import case
 import lab
+import machine
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OWN_THREAD = 20  # seconds: tests that take longer mostly wait, so they all run side by side
+PAUSE = 0.4  # seconds between their starts
 
 
 class Report:
@@ -52,24 +55,30 @@ class Runner:
         self.report = Report(len(tests))
         self.labs = set()
         self.lock = threading.Lock()
-        self.short = queue.SimpleQueue()
         self.threads = []
+        short, plain = queue.SimpleQueue(), queue.SimpleQueue()
         for test in sorted(tests, key=lambda test: -test.seconds):
-            if test.seconds >= OWN_THREAD:
+            if test.plain:
+                plain.put(test)
+            elif test.seconds >= OWN_THREAD:
                 self.threads.append(threading.Thread(target=self.run, args=(test,), daemon=True))
             else:
-                self.short.put(test)
-        for _ in range(options.jobs):
-            self.threads.append(threading.Thread(target=self.work, daemon=True))
+                short.put(test)
+        for waiting in [plain] + options.jobs * [short]:
+            self.threads.append(threading.Thread(target=self.work, args=(waiting,), daemon=True))
 
-    def work(self):
+    def work(self, tests):
         with contextlib.suppress(queue.Empty):
             while not lab.stopping.is_set():
-                self.run(self.short.get_nowait())
+                self.run(tests.get_nowait())
 
     def run(self, test):
         begin = lab.now()
-        made = case.Case(self.options, test.name, test.limit)
+        try:
+            made = case.Case(self.options, test)
+        except lab.Skipped as why:
+            self.report.tell("skip", test.name, str(why))
+            return
         with self.lock:
             self.labs.add(made.lab)
         try:
@@ -105,8 +114,12 @@ class Runner:
             print("capture: well-formed, says tshark: " + told, flush=True)
 
     def start(self):
+        """One after the other, the longest first: a home takes a second of computing to make, and
+        fifty at once leave none for those that already measure."""
         for thread in self.threads:
-            thread.start()
+            if not lab.stopping.is_set():
+                thread.start()
+                time.sleep(PAUSE if len(self.threads) > 10 else 0)
 
     def wait(self):
         for thread in self.threads:
@@ -124,6 +137,17 @@ class Runner:
             left = list(self.labs)
         for one in left:
             one.close()
+
+
+class Build:
+    """The programs of one build, of which `portleased` can be run by anyone."""
+
+    def __init__(self, portleased, base):
+        self.folder = os.path.dirname(os.path.abspath(portleased))
+        os.mkdir(base, 0o755)
+        self.portleased = usable_by_anyone(portleased, base)
+        with open(self.portleased, "rb") as f:
+            self.sanitized = b"__asan_" in f.read()
 
 
 def usable_by_anyone(path, folder):
@@ -145,11 +169,15 @@ def parse():
     parser.add_argument("--only", metavar="PATTERN", help="tests whose name has this in it")
     parser.add_argument("--exactly", metavar="NAME", help="this test")
     parser.add_argument("--portleased", metavar="PATH", default="src/daemon/portleased")
+    parser.add_argument("--plain", metavar="PATH", help="a portleased without sanitizers, for what "
+                        "cannot be tested with them")
     parser.add_argument("--fakegw", metavar="PATH", default="tests/gateway/fakegw")
     parser.add_argument("--jobs", type=int, default=4, help="short tests at a time (4)")
     parser.add_argument("--list", action="store_true", help="print the names of the tests")
     parser.add_argument("--capture", metavar="FILE", help="keep all packets that were sent to gateways "
                         "in a pcap file, and have tshark look for malformed ones")
+    parser.add_argument("--prepare", action="store_true", help="run nothing, but make the system that "
+                        "machines need, if it is not there")
     parser.add_argument("--times", action="store_true", help="print how long each took")
     options = parser.parse_args()
     options.long = os.environ.get("LAB_LONG") == "1"
@@ -164,6 +192,19 @@ def chosen(options):
             if options.exactly in (None, test.name)
             and (not pattern or pattern in test.name or fnmatch.fnmatch(test.name, pattern))
             and not (options.fast and test.slow)]
+
+
+def prepare(options):
+    """Without any build: it may be done while that is made."""
+    one = lab.Lab("prepare", options.base, 500)
+    try:
+        machine.system(one)
+    except lab.Failure as problem:
+        print("lab: %s" % problem, file=sys.stderr)
+        return 1
+    finally:
+        one.close()
+    return 0
 
 
 def main():
@@ -182,9 +223,11 @@ def main():
     options.base = folders + str(os.getpid())
     os.mkdir(options.base, 0o755)
     runner = None
-    options.build = os.path.dirname(os.path.abspath(options.portleased))
     try:
-        options.portleased = usable_by_anyone(options.portleased, options.base)
+        if options.prepare:
+            return prepare(options)
+        options.tested = Build(options.portleased, os.path.join(options.base, "tested"))
+        options.plain = options.plain and Build(options.plain, os.path.join(options.base, "plain"))
         options.fakegw = usable_by_anyone(options.fakegw, options.base)
         if options.capture:
             options.capture = capture.Capture(options.capture)

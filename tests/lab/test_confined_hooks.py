@@ -64,7 +64,7 @@ def complaints(machine):
     return machine.journal("--unit=portleased", "--priority=warning")
 
 
-@test(seconds=30, slow=True, limit=500)
+@test(seconds=30, slow=True, limit=500, plain=True)
 def with_curl(t):
     """A web hook, and qBittorrent's with its cookies in a file of its own."""
     home, _, machine = stage(t, start=False, grant=600)
@@ -91,7 +91,7 @@ def with_curl(t):
         expect(json.loads(server.got[-1][1])["event"] == "released", "the last: %s" % server.got[-1:])
 
 
-@test(seconds=40, slow=True, limit=500)
+@test(seconds=40, slow=True, limit=500, plain=True)
 def with_transmission(t):
     """Started after the daemon: it is told the port as soon as it is there."""
     _, gateway, machine = stage(t, start=False, grant=600)
@@ -116,7 +116,7 @@ def with_transmission(t):
     machine.systemctl("stop", "transmission-lab.service", "portleased.service")
 
 
-@test(seconds=30, slow=True, limit=500)
+@test(seconds=30, slow=True, limit=500, plain=True)
 def with_capabilities(t):
     """Those that need one, with the drop-ins that stand in their heads; and nsupdate without."""
     home, _, machine = stage(t, start=False, grant=600,

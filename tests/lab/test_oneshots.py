@@ -16,7 +16,7 @@ OUTSIDE = "11.22.33.1"
 class Tool:
     def __init__(self, t, home):
         self.t, self.home = t, home
-        self.program = os.path.join(t.options.build, "portleasectl")
+        self.program = os.path.join(t.build.folder, "portleasectl")
         self.environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C",
                             "XDG_STATE_HOME": t.lab.path("xdg")}
 

@@ -8,7 +8,7 @@ import time
 
 from case import MARGIN, test
 from daemon import SANITIZER, config, forward
-from lab import NOBODY, Process, Skipped, expect, now
+from lab import NOBODY, Process, expect, now
 
 # (lines on which the problem may be reported, line of text); a problem of two options may be
 # reported at either of them or at the head of the section.
@@ -70,7 +70,7 @@ def check_problems(lines, file):
 def once(t, space, *arguments):
     """Runs the program to its end as an unprivileged user: (exit status, lines)."""
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
-    process = Process(t.lab, space, [t.options.portleased] + list(arguments), user=NOBODY,
+    process = Process(t.lab, space, [t.build.portleased] + list(arguments), user=NOBODY,
                       env=environment)
     status, _ = process.wait_exit(5)
     lines = [line for _, line in process.lines]
@@ -314,11 +314,8 @@ def private_dirty(pid):
         return int(re.search(r"^Private_Dirty:\s*(\d+) kB", f.read(), re.M)[1]) * 1024
 
 
-@test(seconds=15, limit=120)
+@test(seconds=15, limit=120, plain=True)
 def memory(t):
-    with open(t.options.portleased, "rb") as f:
-        if b"__asan_" in f.read():
-            raise Skipped("a sanitizer build")
     home = t.home()
     t.fakegw(home)
     used = {}

@@ -8,7 +8,7 @@ import stat
 
 from case import test
 from daemon import config, forward
-from lab import Skipped, expect, now
+from lab import expect, now
 from machine import Machine
 
 FILE = "/etc/portleased.conf"
@@ -33,12 +33,9 @@ def sections(*ports, **options):
 
 def stage(t, *, start=True, text=None, drop_in="", **settings):
     """A home with a scripted gateway, and a machine whose portleased has started."""
-    with open(t.options.portleased, "rb") as f:
-        if b"__asan_" in f.read():
-            raise Skipped("a sanitizer build")
     home = t.home()
     gateway = t.fakegw(home, **settings)
-    machine = Machine(t.lab, home.lan, t.options.build)
+    machine = Machine(t.lab, home.lan, t.build.folder)
     t.daemons.append(machine)
     machine.write(FILE, text or config(*sections(8000, 8001), mappers="{pcp}"))
     if drop_in:
@@ -83,7 +80,7 @@ ALL = "2 of 2 forwards mapped via pcp, external 203.0.113.7"
 
 
 # strict: a system call that the filter blocks is not answered by an error, which may go unnoticed.
-@test(seconds=25, slow=True, limit=500, each=["installed", "strict"])
+@test(seconds=25, slow=True, limit=500, plain=True, each=["installed", "strict"])
 def starts_confined(t, variant):
     drop_in = CREDENTIAL + ("SystemCallErrorNumber=kill\n" if variant == "strict" else "")
     text = config(*sections(8000, 8001), mappers="{pcp}", on_change='{"/usr/local/bin/told"}')
@@ -148,7 +145,7 @@ def starts_confined(t, variant):
     machine.systemctl("stop", "portleased.service")
 
 
-@test(seconds=25, slow=True, limit=500)
+@test(seconds=25, slow=True, limit=500, plain=True)
 def reloads(t):
     home, gateway, machine = stage(t, grant=600)
     gateway.tell("result map 2 port 8003")
@@ -204,7 +201,7 @@ def restarted(t, home, gateway, machine, how, seconds):
     expect(same[0] == same[1], "mappings changed: %s, %s" % tuple(same))
 
 
-@test(seconds=40, slow=True, limit=500)
+@test(seconds=40, slow=True, limit=500, plain=True)
 def restarts_what_died(t):
     home, gateway, machine = stage(t, grant=600, drop_in="[Service]\nWatchdogSec=3\n")
     t.until(lambda: machine.exists(STATE + "/state.json"), 5, "state.json")
@@ -233,7 +230,7 @@ def restarts_what_died(t):
     expect(machine.exists(STATE + "/secret"), "the secret did not survive")
 
 
-@test(seconds=10, slow=True, limit=500)
+@test(seconds=10, slow=True, limit=500, plain=True)
 def does_not_retry_a_bad_file(t):
     _, _, machine = stage(t, start=False)
     machine.write(FILE, "no such = option\n")
@@ -258,7 +255,7 @@ ExecStart=/bin/sleep infinity
 """
 
 
-@test(seconds=25, slow=True, limit=500)
+@test(seconds=25, slow=True, limit=500, plain=True)
 def holds_for_a_program(t):
     text = config(*sections(8000), forward(7000, 17000, name="game", on_demand="yes"),
                   mappers="{pcp}")
