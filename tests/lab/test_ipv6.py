@@ -96,12 +96,16 @@ def a_renewal_keeps_the_pinhole(t):
 NEW_LAN, NEW_INNER = "2a00:78::2", "2a00:78::1"
 
 
-def renumber(home):
-    """The provider has a new prefix for the home: it is announced, and the old one is deprecated."""
+DEPRECATE = "addr change %s/64 dev eth0 preferred_lft 0 valid_lft 600"
+DELETE = "addr del %s/64 dev eth0"
+
+
+def renumber(home, old=DEPRECATE):
+    """The provider has a new prefix for the home: it is announced, and the old one is deprecated, or
+    deleted: in the same moment, for the daemon is quick."""
     home.gw.space.ip("addr add %s/64 dev lan0 nodad" % NEW_INNER)
     home.wan.ip("route add 2a00:78::/64 via %s" % OUTER)
-    home.lan.ip("addr add %s/64 dev eth0 nodad" % NEW_LAN,
-                "addr change %s/64 dev eth0 preferred_lft 0 valid_lft 600" % LAN)
+    home.lan.ip("addr add %s/64 dev eth0 nodad" % NEW_LAN, old % LAN)
     return now()
 
 
@@ -147,9 +151,7 @@ def the_prefix_changes(t, kind):
     sent from it."""
     home, _, gateway, daemon = scripted(t, config(forward(PORT, name="web", family="ipv6")))
     t.until(lambda: clients(gateway) == [LAN], 5, "the pinhole")
-    changed = renumber(home)
-    if kind == "gone":
-        home.lan.ip("addr del %s/64 dev eth0" % LAN)
+    changed = renumber(home, DELETE if kind == "gone" else DEPRECATE)
     t.until(lambda: NEW_LAN in clients(gateway), 3 + MARGIN, "the new pinhole")
     t.until(lambda: daemon.published("web").get("EXTERNAL_ADDRESS") == NEW_LAN, 2, "it to be told")
     if kind == "deprecated":
