@@ -471,6 +471,8 @@ const struct mapping *rival_of(const struct mapping *, mstime now);
 bool rival_leaves(const struct mapping *);
 /* May that be so for any mapping of this path? */
 bool rival_is_leaving(const struct path *);
+/* It is deleted: who was refused because of it asks again. */
+void rival_gone(const struct mapping *, mstime now);
 /* The unit, without a lease, has come to its path: is the port still to be had? */
 void rival_meet(struct unit *, mstime now);
 /* Who was blocked takes over when nobody has the port any more. */

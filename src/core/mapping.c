@@ -489,8 +489,10 @@ mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 	if (m->state == MAPPING_RELEASING) {
 		if (!mapping_expects(m, a) || ask_shorter(m, now, a))
 			return;
-		if (a->result == 0)
+		if (a->result == 0) {
 			ask_unblocked(m, now);
+			rival_gone(m, now);
+		}
 		ghost_free(m);
 		return;
 	}

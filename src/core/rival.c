@@ -89,6 +89,29 @@ rival_is_leaving(const struct path *mine)
 	return false;
 }
 
+/* Whoever has another nonce must not touch it. */
+static bool
+was_in_its_way(const struct mapping *m, const struct mapping *gone)
+{
+	return m->unit != NULL && m->state == MAPPING_FAILED &&
+	    m->problem.trouble == TROUBLE_REFUSED && m->problem.mapper == MAPPER_PCP &&
+	    m->problem.result == PCP_NOT_AUTHORIZED && m->protocol == gone->protocol &&
+	    meets_inside(m, gone);
+}
+
+void
+rival_gone(const struct mapping *gone, mstime now)
+{
+	struct path *p;
+	struct mapping *m;
+
+	TAILQ_FOREACH(p, &gone->path->engine->paths, next)
+	if (path_is_twin(p, gone->path))
+		TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (was_in_its_way(m, gone))
+		mapping_enter(m, now, MAPPING_REQUESTING, now);
+}
+
 static bool
 has_rival(const struct unit *u, mstime now)
 {

@@ -24,6 +24,8 @@ drill_phase(struct sim *s)
 		sim_schedule(s, s->now + 1, H_FAULT, 0);
 		if (s->breadth >= WIDE)
 			sim_schedule(s, s->now + 1, H_ODD, 0);
+		if (s->breadth == FULL)
+			sim_schedule(s, s->now + 1, H_MORE, 0);
 		sim_schedule(
 		    s, s->now + HOUR / 2 + (mstime)rng_below(&s->faults, 5 * HOUR), H_PHASE, 0);
 		return;

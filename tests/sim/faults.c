@@ -39,7 +39,8 @@ static uint32_t
 new_external(struct sim *s, unsigned box)
 {
 	/* few, so that the oracle's list holds them all */
-	return 0xcb007101 + box * 256 + (uint32_t)rng_below(&s->faults, 8);
+	return (s->boxes[box].cgnat ? CGNAT : 0xcb007101) + box * 256 +
+	    (uint32_t)rng_below(&s->faults, 8);
 }
 
 /* ---- boxes ------------------------------------------------------------------------------ */
@@ -137,7 +138,7 @@ box_mood_ends(struct sim *s, enum fault f, unsigned box)
 		b->natpmp_refusal = 0;
 		break;
 	case FAULT_NO_ADDRESS:
-		if (b->external >> 24 != 203) {
+		if (b->external >> 24 != (b->cgnat ? CGNAT : 0xcb007101) >> 24) {
 			b->external = new_external(s, box);
 			fault_unnoticed(s, box);
 		}

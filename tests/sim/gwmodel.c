@@ -103,7 +103,7 @@ entries_used(const struct gw_box *b, mstime now)
 	return n;
 }
 
-enum verdict { DONE, FULL, NOT_YOURS };
+enum verdict { DONE, NO_ROOM, NOT_YOURS, OTHER_PORT };
 
 /* So many ports in a row from `base` on that nobody has. */
 static bool
@@ -150,17 +150,23 @@ create(struct gw_box *b, mstime now, uint32_t client, const struct gw_request *q
 	uint16_t external;
 
 	if (b->full || entries_used(b, now) + n > b->table)
-		return FULL;
+		return NO_ROOM;
 	external = choose_port(b, now, q->protocol, q->internal, q->external);
 	for (int tries = 0; !row_is_free(b, now, q->protocol, external, n); tries++) {
 		if (tries > 1000)
-			return FULL;
+			return NO_ROOM;
 		external = external >= 65000 ? 1024 : (uint16_t)(external + 1);
 	}
+	if (q->prefer_failure && b->prefers_failure && external != q->external) {
+		b->failures_preferred++;
+		return OTHER_PORT;
+	}
+	b->sets_made += n > 1;
+	b->sets_cut += n > 1 && n < q->set;
 	for (uint16_t i = 0; i < n; i++) {
 		struct gw_entry *e = free_entry(b, now);
 		if (!e)
-			return FULL;
+			return NO_ROOM;
 		*e = (struct gw_entry){ .used = true,
 			.client = client,
 			.protocol = q->protocol,
@@ -226,7 +232,7 @@ map(struct gw_box *b, mstime now, uint32_t client, const struct gw_request *q,
 		return NOT_YOURS; /* F-06 */
 	if (e && b->never_renews && q->lifetime) {
 		out->renewal_refused = true;
-		return FULL;
+		return NO_ROOM;
 	}
 	if (e && pcp && b->strict && memcmp(e->nonce, q->nonce, 12)) {
 		out->lifetime = (uint32_t)((e->until - now + 999) / 1000);
@@ -251,9 +257,14 @@ map(struct gw_box *b, mstime now, uint32_t client, const struct gw_request *q,
 }
 
 static uint8_t
-option_result(const struct gw_box *b, const struct gw_request *q)
+option_result(struct gw_box *b, const struct gw_request *q)
 {
-	if (q->options && b->options == OPTIONS_REFUSED)
+	bool none = b->options == OPTIONS_REFUSED;
+
+	b->described += q->described && !none;
+	b->descriptions_refused += q->described && none;
+	b->sets_refused += q->set && (none || b->sets == SETS_REFUSED || b->sets == SETS_MALFORMED);
+	if (q->options && none)
 		return 5;
 	if (q->set && b->sets == SETS_REFUSED)
 		return 5;
@@ -269,10 +280,12 @@ map_result(struct gw_box *b, mstime now, uint32_t client, const struct gw_reques
 	switch (map(b, now, client, q, out)) {
 	case DONE:
 		break;
-	case FULL:
+	case NO_ROOM:
 		return 8;
 	case NOT_YOURS:
 		return 2;
+	case OTHER_PORT:
+		return 11; /* CANNOT_PROVIDE_EXTERNAL */
 	}
 	return 0;
 }
@@ -342,10 +355,11 @@ answer_natpmp(struct gw_box *b, mstime now, uint32_t client, const struct gw_req
 		switch (map(b, now, client, q, out)) {
 		case DONE:
 			break;
-		case FULL:
+		case NO_ROOM:
 			out->result = 4;
 			break;
 		case NOT_YOURS:
+		case OTHER_PORT: /* that is PCP's */
 			out->result = 2;
 			break;
 		}

@@ -18,6 +18,7 @@
 
 #define GW_ENTRIES 160
 #define GW_PACKET_MAX 1100
+#define CGNAT 0x64400001u /* 100.64.0.1 */
 
 enum gw_speaks { SPEAKS_PCP, SPEAKS_NATPMP, SPEAKS_BOTH };
 
@@ -96,6 +97,8 @@ struct gw_box {
 	bool never_renews;    /* it has no resources for that */
 	bool assigns;         /* internal port 0: it chooses the port … */
 	bool assigned_both;   /* … and names it as the internal one, too */
+	bool prefers_failure; /* to another port, if asked (PREFER_FAILURE) */
+	bool cgnat;           /* its external address is CGNAT's */
 	bool strict;          /* checks nonces */
 	bool error_life_zero; /* */
 	uint32_t min_life, max_life; /* equal: always this */
@@ -115,6 +118,10 @@ struct gw_box {
 	uint16_t natpmp_refusal;
 	uint32_t refusal_life;
 	bool full;
+
+	/* what it has met */
+	unsigned sets_made, sets_cut, sets_refused;
+	unsigned failures_preferred, described, descriptions_refused;
 
 	struct gw_entry entries[GW_ENTRIES];
 	struct rng rng;

@@ -88,12 +88,17 @@ worlds(struct run *r)
 			printf("not ok - fault %s never fired\n", sim_fault_name((enum fault)f));
 			r->failed++;
 		}
-	for (unsigned f = 0; f < FEATURES && r->breadth >= WIDE; f++)
+	for (unsigned f = 0;
+	     f < (r->breadth == FULL ? FEATURES : WIDE_FEATURES) && r->breadth >= WIDE; f++)
 		if (!r->seen[f]) {
 			printf("not ok - no world had: %s\n", sim_feature_name((enum feature)f));
 			r->failed++;
 		}
 }
+
+/* Kills at so many steps of each seed, and how many seeds by default. */
+#define CRASHES_A_SEED 120u
+#define CRASH_SEEDS 20
 
 static void
 kept_seeds(struct run *r, const char *path)
@@ -108,9 +113,16 @@ kept_seeds(struct run *r, const char *path)
 		return;
 	}
 	while (fgets(line, sizeof line, f)) {
-		bool named = line[0] == 'w' || line[0] == 'f';
+		bool named = strchr("wfc", line[0]) != NULL;
+		unsigned failed = 0;
 
-		r->breadth = line[0] == 'f' ? FULL : named ? WIDE : NARROW;
+		r->breadth = line[0] == 'w' ? WIDE : named ? FULL : NARROW;
+		if (line[0] == 'c') {
+			(void)crash_seed(
+			    strtoull(line + 1, NULL, 10), CRASHES_A_SEED, FULL, &failed);
+			count(r, failed == 0);
+			continue;
+		}
 		if (named || (line[0] >= '0' && line[0] <= '9'))
 			count(r, world(r, strtoull(line + named, NULL, 10), false, &hash));
 	}
@@ -140,10 +152,6 @@ scenarios(struct run *r, const char *only, bool trace)
 		}
 }
 
-/* Kills at so many steps of each seed, and how many seeds by default. */
-#define CRASHES_A_SEED 120u
-#define CRASH_SEEDS 10
-
 static void
 crashes(struct run *r, uint64_t seeds)
 {
@@ -152,7 +160,7 @@ crashes(struct run *r, uint64_t seeds)
 	for (uint64_t i = 0; i < seeds && !(r->stop && r->failed); i++) {
 		unsigned failed = 0;
 
-		total += crash_seed(r->first + i, CRASHES_A_SEED, &failed);
+		total += crash_seed(r->first + i, CRASHES_A_SEED, r->breadth, &failed);
 		count(r, failed == 0);
 	}
 	printf("%s - killed at %u steps in %llu lives\n", r->failed ? "not ok" : "ok", total,
@@ -161,12 +169,12 @@ crashes(struct run *r, uint64_t seeds)
 
 /* SEED:STEP */
 static bool
-crash(const char *text, bool trace)
+crash(const char *text, enum breadth breadth, bool trace)
 {
 	char *end;
 	uint64_t seed = strtoull(text, &end, 10);
 
-	return crash_once(seed, *end == ':' ? strtoull(end + 1, NULL, 10) : 0, trace);
+	return crash_once(seed, *end == ':' ? strtoull(end + 1, NULL, 10) : 0, breadth, trace);
 }
 
 static int
@@ -237,7 +245,7 @@ main(int argc, char **argv)
 		} else if (strcmp(a, "--crashes") == 0)
 			lives = strtoull(value, NULL, 10);
 		else if (strcmp(a, "--crash") == 0)
-			return !crash(value, trace);
+			return !crash(value, breadth, trace);
 		else if (strcmp(a, "--forwards") == 0)
 			return directed_forwards((unsigned)strtoul(value, NULL, 10));
 		else
@@ -251,9 +259,9 @@ main(int argc, char **argv)
 			scenarios(&r, only, trace);
 		if (seeds)
 			kept_seeds(&r, seeds);
+		r.breadth = breadth;
 		if (lives)
 			crashes(&r, lives);
-		r.breadth = breadth;
 		if (random)
 			worlds(&r);
 	}

@@ -66,6 +66,8 @@ firmware(struct sim *s, unsigned box)
 	    ? (enum gw_stranger)PICK(&s->more, STRANGER_MUTE, STRANGER_V0_8, STRANGER_V0_4,
 		  STRANGER_V0_OP0, STRANGER_V1, STRANGER_ODD)
 	    : (enum gw_stranger)PICK(&s->more, STRANGER_MUTE, STRANGER_V2_24, STRANGER_FRAGMENT);
+	if (rng_chance(&s->more, 300))
+		b->sets = (enum gw_sets)rng_below(&s->more, 5);
 	fault_reboot(s, box, false);
 	fault_unnoticed(s, box);
 	for (unsigned i = 0; i < SLOTS; i++)
@@ -256,7 +258,8 @@ odd_edit(struct sim *s, struct want *w, enum edit edit)
 void
 odd_strike(struct sim *s)
 {
-	enum fault f = (enum fault)(NARROW_FAULTS + rng_below(&s->odd, FAULTS - NARROW_FAULTS));
+	enum fault f =
+	    (enum fault)(NARROW_FAULTS + rng_below(&s->odd, WIDE_FAULTS - NARROW_FAULTS));
 	struct want *w = &s->wants[rng_below(&s->odd, s->n_wants)];
 	unsigned slot;
 

@@ -184,6 +184,8 @@ port_is_well(struct sim *s, unsigned slot, const struct want *w, uint8_t protoco
 	mstime *since = &s->down_since[t];
 
 	if (port_is_up(s, slot, w, protocol, k, why, n)) {
+		s->seen[FEATURE_WON_BACK] += s->elsewhere[t] && w->spec.external != EXTERNAL_ANY &&
+		    s->views[t].external_port == wish(w, k);
 		s->elsewhere[t] =
 		    w->spec.external != EXTERNAL_ANY && s->views[t].external_port != wish(w, k);
 		*since = 0;
@@ -482,6 +484,8 @@ see(struct sim *s)
 		s->seen[FEATURE_SAME_ADDRESS] += w->gateway == GATEWAY_VPN &&
 		    s->boxes[BOX_VPN].address == s->boxes[BOX_HOME].address;
 		s->seen[FEATURE_TWIN] += w->gateway == GATEWAY_TWIN;
+		s->seen[FEATURE_CGNAT] +=
+		    w->gateway == GATEWAY_DEFAULT && f->ipv4 && s->boxes[BOX_HOME].cgnat;
 		s->seen[FEATURE_NEVER_RENEWS] += f->ipv6 && s->boxes[BOX_HOME6].never_renews;
 		s->seen[FEATURE_ECHOES] += f->ipv6 && s->boxes[BOX_HOME6].echoes;
 		s->seen[FEATURE_TRANSLATES] += f->ipv6 && s->boxes[BOX_HOME6].translates;

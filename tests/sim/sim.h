@@ -77,13 +77,16 @@ enum fault {
 	FAULT_HOLD,
 	FAULT_EDIT, /* a reload that changes a forward */
 	FAULT_FLOOD,
+	WIDE_FAULTS,
+	/* in full worlds only, as are FAULT_FIRMWARE and FAULT_UPDATE */
+	FAULT_NEIGHBOUR = WIDE_FAULTS, /* another host takes a port that is wished for */
 	FAULTS
 };
 
 #define BIT(fault) (1u << (fault))
 
 /* In full worlds only. */
-#define FULL_FAULTS (BIT(FAULT_FIRMWARE) | BIT(FAULT_UPDATE))
+#define FULL_FAULTS (BIT(FAULT_FIRMWARE) | BIT(FAULT_UPDATE) | BIT(FAULT_NEIGHBOUR))
 
 /* What a wide world may have. Each must have been seen to work in the whole run. */
 enum feature {
@@ -106,6 +109,15 @@ enum feature {
 	FEATURE_FILTER,
 	FEATURE_THIRD_PARTY,
 	FEATURE_OPTION_REFUSED,
+	WIDE_FEATURES,
+	FEATURE_SET = WIDE_FEATURES,
+	FEATURE_SET_CUT, /* a smaller one was granted */
+	FEATURE_SET_REFUSED,
+	FEATURE_PREFERS_FAILURE,
+	FEATURE_DESCRIBED,
+	FEATURE_DESCRIPTION_REFUSED,
+	FEATURE_CGNAT,
+	FEATURE_WON_BACK, /* the port wished for */
 	FEATURES
 };
 
@@ -122,6 +134,7 @@ enum happening {
 	H_MOOD_ENDS,
 	H_DRILL,
 	H_ODD,  /* a fault of wide worlds */
+	H_MORE, /* one of full worlds */
 	H_HOLD, /* what: forward; count: 1 is held again */
 	H_SAVE,
 	H_SAVED,
@@ -340,6 +353,10 @@ const char *sim_feature_name(enum feature);
 /* widen.c */
 void widen(struct sim *);
 
+/* full.c */
+void full(struct sim *);
+void full_strike(struct sim *);
+
 /* host.c: the shell around the engine */
 extern const struct engine_io host_io;
 void host_start(struct sim *, bool with_memory);
@@ -388,9 +405,9 @@ bool disk_has(const struct sim *, unsigned slot, uint8_t protocol, uint16_t inte
 void disk_free(struct sim *);
 
 /* crashes.c: false or a count of `failed`, after a line that says how to repeat it */
-bool crash_once(uint64_t seed, uint64_t kill, bool trace);
+bool crash_once(uint64_t seed, uint64_t kill, enum breadth, bool trace);
 /* At most about `most` crashes; returns how many. */
-unsigned crash_seed(uint64_t seed, unsigned most, unsigned *failed);
+unsigned crash_seed(uint64_t seed, unsigned most, enum breadth, unsigned *failed);
 
 /* faults.c */
 void fault_strike(struct sim *);

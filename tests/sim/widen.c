@@ -184,7 +184,7 @@ widen(struct sim *s)
 {
 	struct rng *r = &s->odd;
 
-	s->mask |= (unsigned)rng_next(r) & (unsigned)(BIT(FAULTS) - BIT(NARROW_FAULTS));
+	s->mask |= (unsigned)rng_next(r) & (unsigned)(BIT(WIDE_FAULTS) - BIT(NARROW_FAULTS));
 	if (rng_chance(r, 500))
 		add_ipv6(s);
 	if (rng_chance(r, 300))

@@ -9,13 +9,16 @@
 static const char *const fault_names[FAULTS] = { "loss", "duplicates", "delay", "reboot", "amnesia",
 	"refused", "down", "flap", "renumber", "move", "swap", "restart", "restart-blank",
 	"suspend", "late", "forge", "eperm", "reload", "stop", "results", "address", "no-address",
-	"full", "announce", "prefix", "cafe", "firmware", "update", "hold", "edit", "flood" };
+	"full", "announce", "prefix", "cafe", "firmware", "update", "hold", "edit", "flood",
+	"neighbour" };
 
 static const char *const feature_names[FEATURES] = { "ipv6", "both families", "pair", "range",
 	"any port", "require, had", "require, refused", "assigned", "held", "idle", "vpn",
 	"same gateway address twice", "two gateways in one box", "renewals refused (Q-094)",
 	"ports echoed (Q-054)", "NAT66", "source filter", "for another host",
-	"an option refused or ignored" };
+	"an option refused or ignored", "a set", "a smaller set", "a set refused",
+	"PREFER_FAILURE heeded", "a description", "a description refused", "CGNAT",
+	"a wished port won back" };
 
 const char *
 sim_fault_name(enum fault f)
@@ -236,6 +239,9 @@ happen(struct sim *s, const struct event *e)
 	case H_ODD:
 		odd_strike(s);
 		break;
+	case H_MORE:
+		full_strike(s);
+		break;
 	case H_HOLD:
 		if (s->wants[e->what].held)
 			host_hold(s, &s->wants[e->what], true);
@@ -294,6 +300,21 @@ sim_run_until(struct sim *s, mstime at)
 		s->now = at;
 }
 
+static void
+see_boxes(struct sim *s)
+{
+	for (unsigned i = 0; i < BOXES; i++) {
+		const struct gw_box *b = &s->boxes[i];
+
+		s->seen[FEATURE_SET] += b->sets_made;
+		s->seen[FEATURE_SET_CUT] += b->sets_cut;
+		s->seen[FEATURE_SET_REFUSED] += b->sets_refused;
+		s->seen[FEATURE_PREFERS_FAILURE] += b->failures_preferred;
+		s->seen[FEATURE_DESCRIBED] += b->described;
+		s->seen[FEATURE_DESCRIPTION_REFUSED] += b->descriptions_refused;
+	}
+}
+
 void
 sim_run(struct sim *s)
 {
@@ -301,6 +322,7 @@ sim_run(struct sim *s)
 		;
 	if (!s->failed && s->calm && s->healthy)
 		host_release(s);
+	see_boxes(s);
 }
 
 /* ---- a world from a seed ---------------------------------------------------------------- */
@@ -451,7 +473,9 @@ sim_make(uint64_t seed, mstime days, enum breadth breadth, bool trace)
 	s->breadth = breadth;
 	if (breadth >= WIDE)
 		widen(s);
-	if (breadth < FULL)
+	if (breadth == FULL)
+		full(s);
+	else
 		s->mask &= ~FULL_FAULTS;
 	make_length(s, days);
 	return s;
