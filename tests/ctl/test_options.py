@@ -139,7 +139,8 @@ def test_setting_lifetime_and_renewal(home):
     same(home.ctl("reload")[0], 0, "reload")
     row = home.wait_state("global", "active")[0]
     same(row["lifetime"], 700, "global")
-    check(100 < row["renews_in"] <= 400, "renews_in: %d" % row["renews_in"])
+    # At a random moment from 1/2 to 5/8 of the lifetime, not after 100 s any more.
+    check(100 < row["renews_in"] <= 438, "renews_in: %d" % row["renews_in"])
 
 
 def test_setting_enabled_and_release_on_exit(home):
