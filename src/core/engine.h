@@ -233,6 +233,7 @@ struct engine_event {
 	const struct gateway_status *gateway; /* NULL for mapping events */
 	const struct mapping_status *mapping; /* NULL for gateway events */
 	uint16_t ports;                       /* how many mappings the event is about */
+	bool scattered;                       /* their external ports are not in a row */
 	bool again; /* RENEWED: put back, as a gateway that has restarted had forgotten it */
 	bool has_old;
 	struct netaddr old_external; /* CHANGED, LOST, RELEASED, ADDRESS_CHANGED */

@@ -7,10 +7,6 @@
 
 #define MINUTE (60 * MSTIME_SECOND)
 
-/* A hint from the LAN is followed by one question in this time. */
-#define HINT_GAP (10 * MSTIME_SECOND)
-/* So often may a gateway be refilled. */
-#define RECOVERY_GAP (10 * MSTIME_SECOND)
 /* Unanswered for so long, it is called silent. */
 #define SILENCE (10 * MSTIME_SECOND)
 
@@ -173,6 +169,7 @@ path_forget(struct path *p)
 	p->hinted = p->outage = p->has_external = p->no_address = false;
 	p->misses = p->probes = 0;
 	p->check_due = p->address_due = MSTIME_NEVER;
+	p->recovery_gap = RECOVERY_GAP;
 	p->not_before = p->hold_until = p->recover_at = 0;
 	p->rtt_us = p->measured_us = -1;
 }
@@ -328,68 +325,5 @@ path_address(struct path *p, mstime now, bool ok, const struct netaddr *address)
 	    m->problem.mapper == MAPPER_NATPMP && m->problem.result == 3) {
 		p->hold_until = now;
 		mapping_enter(m, now, MAPPING_REQUESTING, now);
-	}
-}
-
-/*
- * RFC 6886 section 3.7, RFC 6887 section 14.1.3: after a loss of state all mappings are renewed,
- * after a random wait, one at a time. Copies of an announcement and further resets while it is
- * pending do not start it again.
- */
-void
-path_recover(struct path *p, mstime now)
-{
-	struct engine *e = p->engine;
-	uint32_t spread = e->settings.recovery_delay * 1000;
-	struct mapping *m;
-	mstime at = now + (mstime)(engine_random(e) % (spread + 1));
-
-	p->reboots++;
-	tell_gateway(p, now, EVENT_GATEWAY_REBOOTED, NULL);
-	if (p->recover_at > now)
-		at = p->recover_at;
-	else if (p->recovered >= 0 && at < p->recovered + RECOVERY_GAP)
-		at = p->recovered + RECOVERY_GAP;
-	p->recover_at = p->recovered = at;
-	if (path_needs_address(p, now))
-		p->address_due = now;
-	TAILQ_FOREACH(m, &p->mappings, of_path)
-	{
-		m->forgotten = mapping_leased(m, now);
-		m->renewed = false;
-		mapping_suspect(m, now, at);
-	}
-}
-
-void
-path_hint(struct path *p, mstime now)
-{
-	mstime at = p->checked >= 0 && now < p->checked + HINT_GAP ? p->checked + HINT_GAP : now;
-
-	if (!p->present || !path_wanted(p) || p->checked > now)
-		return;
-	p->checked = at;
-	if (!p->answered) {
-		if (at == now)
-			path_reset_contact(p, now);
-		return;
-	}
-	if (p->announce_deaf && p->mapper == MAPPER_PCP) {
-		struct mapping *m;
-
-		/* A renewal asks as well. */
-		TAILQ_FOREACH(m, &p->mappings, of_path)
-		if (m->unit != NULL && m->state == MAPPING_ACTIVE)
-			break;
-		if (m != NULL)
-			mapping_suspect(m, now, at);
-	} else {
-		p->hinted = true;
-		if (p->check_due > at)
-			p->check_due = at;
-	}
-	if (p->outage) {
-		p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
-		p->not_before = at > p->last_sent + 250 ? at : p->last_sent + 250;
 	}
 }

@@ -217,11 +217,13 @@ struct path {
 	mstime address_at;  /* last answer; -1: never */
 	bool has_external, no_address;
 	struct netaddr external;
-	mstime recover_at;  /* a refill is pending until then; 0: none */
-	mstime recovered;   /* begin of the last one; -1: never */
-	mstime hold_until;  /* NO_RESOURCES: no new mappings before */
-	mstime renewed_all; /* last engine_renew(); -1: never */
-	mstime wished;      /* last network event that made wishes be tried again; -1: never */
+	mstime recover_at;       /* a refill is pending until then; 0: none */
+	mstime recovered;        /* begin of the last one; -1: never */
+	mstime recovery_gap;     /* the next one is so much later at least, if it follows closely */
+	mstime hold_until;       /* NO_RESOURCES: no new mappings before … */
+	struct problem hold_why; /* … because of this */
+	mstime renewed_all;      /* last engine_renew(); -1: never */
+	mstime wished;           /* last network event that made wishes be tried again; -1: never */
 
 	/* the end: flushing sends every delete once, 2 ms apart */
 	bool flushing;
@@ -399,8 +401,6 @@ void path_heard(struct path *, mstime now, enum mapper, const uint32_t *epoch);
 void path_address(struct path *, mstime now, bool ok, const struct netaddr *);
 /* It is there, whatever it said. */
 void path_alive(struct path *, mstime now);
-void path_hint(struct path *, mstime now);
-void path_recover(struct path *, mstime now);
 void path_reset_contact(struct path *, mstime now);
 /* Clears what the last contact taught, for a gateway that may be another one now. */
 void path_forget(struct path *);
@@ -422,6 +422,21 @@ void path_version_error(struct path *, mstime now, enum mapper spoken, uint32_t 
 bool path_unlearned(const struct path *, mstime now, enum mapper);
 /* A polite question in a protocol that is not spoken at present went unanswered. */
 void path_unheard(struct path *, mstime now, enum mapper);
+
+/* restart.c */
+#define RECOVERY_GAP (10 * MSTIME_SECOND)
+/* Its clock tells of a restart: everything is asked for again. */
+void path_recover(struct path *, mstime now);
+/* An announcement: perhaps it has restarted. */
+void path_hint(struct path *, mstime now);
+/* Refused by a gateway that has restarted: is the lease gone with what it had before? */
+bool restart_took(const struct mapping *, const struct answer *);
+
+/* hold.c */
+/* Does what keeps this mapping from being made keep all new ones of the path? */
+bool hold_concerns(enum mapper, uint16_t result);
+/* A mapping that would be asked for while nothing new is made is as good as refused. */
+void hold_age(struct mapping *, mstime now);
 
 /* choice.c */
 struct job {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
 #include "core/internal.h"
-#include "proto/natpmp.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -197,6 +196,7 @@ mapping_age(struct mapping *m, mstime now)
 		lease_ended(m, now);
 	if (m->state == MAPPING_FAILED && now >= m->due)
 		mapping_enter(m, now, MAPPING_REQUESTING, m->due);
+	hold_age(m, now);
 	if (m->state == MAPPING_REQUESTING && m->path->answered && m->path->exchange.mapping != m &&
 	    !ask_possible(m, mapping_mapper(m, now)))
 		mapping_unsupported(m, now);
@@ -248,15 +248,6 @@ mapping_suspect(struct mapping *m, mstime now, mstime due)
 
 /* ---- answers ---------------------------------------------------------------------------- */
 
-/* What keeps one new mapping from being made keeps all of this path (P-62, Q-084). */
-static bool
-concerns_path(enum mapper mapper, uint16_t result)
-{
-	if (mapper == MAPPER_PCP)
-		return result == PCP_NETWORK_FAILURE || result == PCP_NO_RESOURCES;
-	return result == NATPMP_NETWORK_FAILURE || result == NATPMP_OUT_OF_RESOURCES;
-}
-
 /*
  * Some firewalls refuse to renew a pinhole (Q-094), and after a restart of ours a first request is
  * a renewal to them. What may be there from an earlier life is deleted just before it is asked for
@@ -280,6 +271,7 @@ hold_path(struct path *p, mstime now, mstime until, const struct problem *why)
 	struct mapping *m;
 
 	p->hold_until = until;
+	p->hold_why = *why;
 	TAILQ_FOREACH(m, &p->mappings, of_path)
 	{
 		if (m->unit == NULL || mapping_leased(m, now) || m->moving ||
@@ -327,7 +319,7 @@ refuse_result(struct mapping *m, mstime now, const struct answer *a)
 	bool copy = pinhole && !leased && m->tries > 1;
 
 	refuse(m, now, why, refusal_wait(a->mapper, a->result, a->lifetime, copy ? 0 : m->refusals),
-	    !copy && concerns_path(a->mapper, a->result));
+	    !copy && hold_concerns(a->mapper, a->result));
 	if (pinhole && leased)
 		ask_reborn(m, now);
 }
@@ -523,11 +515,12 @@ mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 		mapping_enter(m, now, MAPPING_ACTIVE, now + RENEW_GAP);
 		return;
 	}
-	if (!grants(a) && m->doubted) {
+	if (!grants(a) && (m->doubted || restart_took(m, a))) {
 		m->expires = 0;
 		m->suspect = false;
 		m->doubted = 0;
 		m->path->engine->unsaved = true;
+		mapping_enter(m, now, MAPPING_REQUESTING, now);
 	}
 	if (a->result != 0 && (ask_simpler(m, now, a) || ask_another(m, now, a)))
 		return;

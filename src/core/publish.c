@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "core/internal.h"
+#include "proto/natpmp.h"
 
 /*
  * Every input ends here: what is, is compared with what was last told. Nobody else sends a
@@ -152,10 +153,27 @@ first_failed(struct unit *u, mstime now)
 	return NULL;
 }
 
+/* Why, as it is shown. Without an address it is one reason, whether the gateway says so when it is
+ * asked for that, or for the mapping. */
+static struct problem
+reason(const struct mapping *m, mstime now)
+{
+	const struct problem no_address = { TROUBLE_NO_ADDRESS, MAPPER_NONE, 0 };
+	struct mapping_status s;
+
+	mapping_status(m, now, &s);
+	if (s.problem.trouble == TROUBLE_REFUSED &&
+	    s.problem.result ==
+		(s.problem.mapper == MAPPER_PCP ? PCP_NETWORK_FAILURE : NATPMP_NETWORK_FAILURE))
+		return no_address;
+	return s.problem;
+}
+
 static void
 publish_down(struct engine *e, mstime now, struct unit *u)
 {
 	struct mapping *first = &u->mappings[0], *failed = first_failed(u, now);
+	struct problem why;
 
 	if (u->told_up) {
 		uint16_t old_port = first->told_port;
@@ -169,12 +187,12 @@ publish_down(struct engine *e, mstime now, struct unit *u)
 	u->held_until = 0;
 	if (failed == NULL)
 		return;
-	if (u->told_failed && u->told_trouble == failed->problem.trouble &&
-	    u->told_result == failed->problem.result)
+	why = reason(failed, now);
+	if (u->told_failed && u->told_trouble == why.trouble && u->told_result == why.result)
 		return;
 	u->told_failed = true;
-	u->told_trouble = (uint8_t)failed->problem.trouble;
-	u->told_result = failed->problem.result;
+	u->told_trouble = (uint8_t)why.trouble;
+	u->told_result = why.result;
 	tell_mapping(e, now, failed, EVENT_FAILED, u->forward->count, NULL, 0);
 }
 
@@ -238,6 +256,15 @@ publish_next(const struct engine *e)
 
 /* ---- telling -------------------------------------------------------------------------------- */
 
+static bool
+scattered(const struct unit *u)
+{
+	for (unsigned i = 1; i < u->forward->count; i++)
+		if (u->mappings[i].external_port != u->mappings[0].external_port + i)
+			return true;
+	return false;
+}
+
 void
 tell_mapping(struct engine *e, mstime now, const struct mapping *m, enum engine_event_kind kind,
     uint16_t ports, const struct netaddr *old, uint16_t old_port)
@@ -255,6 +282,12 @@ tell_mapping(struct engine *e, mstime now, const struct mapping *m, enum engine_
 	mapping_status(m, now, &status);
 	if (kind == EVENT_RELEASED)
 		status.state = MAPPING_RELEASING;
+	/* The event is about all of the range, whichever of its ports is refused. */
+	if (kind == EVENT_FAILED && m->internal_port != 0) {
+		status.internal_port = m->unit->mappings[0].internal_port;
+		status.wanted_port = m->unit->mappings[0].wish;
+	}
+	event.scattered = scattered(m->unit);
 	if (old != NULL)
 		event.old_external = *old;
 	e->io->event(e->ctx, &event);

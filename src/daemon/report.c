@@ -9,24 +9,69 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ENDPOINT_LEN (NETADDR_STRLEN + 16)
+#define ENDPOINT_LEN (NETADDR_STRLEN + 64)
+#define RANGE_LEN 24
+
+/* "80", "80-83" */
+static const char *
+range(uint16_t port, uint16_t ports, char out[RANGE_LEN])
+{
+	if (ports > 1)
+		snprintf(out, RANGE_LEN, "%u-%u", (unsigned)port, (unsigned)(port + ports - 1));
+	else
+		snprintf(out, RANGE_LEN, "%u", (unsigned)port);
+	return out;
+}
 
 /* ADDRESS:PORT, [v6]:PORT, a range as ADDRESS:FIRST-LAST; "port PORT" while the address is not
  * known. */
 static const char *
 endpoint(const struct netaddr *a, bool known, uint16_t port, uint16_t ports, char out[ENDPOINT_LEN])
 {
-	char address[NETADDR_STRLEN], range[12] = "";
+	char address[NETADDR_STRLEN], room[RANGE_LEN];
 
-	if (ports > 1)
-		snprintf(range, sizeof(range), "-%u", (unsigned)(port + ports - 1));
+	range(port, ports, room);
 	if (!known)
-		snprintf(
-		    out, ENDPOINT_LEN, "port%s %u%s", ports > 1 ? "s" : "", (unsigned)port, range);
+		snprintf(out, ENDPOINT_LEN, "port%s %s", ports > 1 ? "s" : "", room);
 	else
-		snprintf(out, ENDPOINT_LEN, netaddr_is4(a) ? "%s:%u%s" : "[%s]:%u%s",
-		    netaddr_print(a, address), (unsigned)port, range);
+		snprintf(out, ENDPOINT_LEN, netaddr_is4(a) ? "%s:%s" : "[%s]:%s",
+		    netaddr_print(a, address), room);
 	return out;
+}
+
+/* A range whose external ports are not in a row is not listed: there may be hundreds. */
+static const char *
+outside_of(const struct engine_event *event, char out[ENDPOINT_LEN])
+{
+	const struct mapping_status *m = event->mapping;
+	size_t n;
+
+	endpoint(&m->external, m->has_external, m->external_port,
+	    event->scattered ? 1 : event->ports, out);
+	n = strlen(out);
+	if (event->scattered)
+		snprintf(out + n, ENDPOINT_LEN - n, " and %u more ports, not in a row,",
+		    event->ports - 1U);
+	return out;
+}
+
+static void
+report_mapped(const struct engine_event *event, const char *inside, const char *outside)
+{
+	const struct mapping_status *m = event->mapping;
+	bool other =
+	    m->wanted_port != 0 && (m->wanted_port != m->external_port || event->scattered);
+	const char *many = event->ports > 1 ? "s" : "";
+	char wanted[RANGE_LEN], given[RANGE_LEN];
+
+	log_info("%s: %s %s is mapped to %s by %s for %" PRIu32 " s", m->forward,
+	    protocol_name(m->protocol), inside, outside, mapper_name(m->mapper), m->lifetime);
+	if (other)
+		log_warning("%s: external port%s %s %s wanted, the gateway gave %s; using %s",
+		    m->forward, many, range(m->wanted_port, event->ports, wanted),
+		    event->ports > 1 ? "were" : "was",
+		    event->scattered ? "others" : range(m->external_port, event->ports, given),
+		    event->ports > 1 ? "them" : "it");
 }
 
 static void
@@ -48,21 +93,15 @@ report_mapping(const struct engine_event *event)
 	char in[ENDPOINT_LEN], out[ENDPOINT_LEN], old[ENDPOINT_LEN];
 	const char *inside =
 	    endpoint(&m->internal, m->has_internal, m->internal_port, event->ports, in);
-	const char *outside =
-	    endpoint(&m->external, m->has_external, m->external_port, event->ports, out);
-	const char *mapper = mapper_name(m->mapper), *protocol = protocol_name(m->protocol);
+	const char *outside = outside_of(event, out);
+	const char *protocol = protocol_name(m->protocol);
 	const char *before =
 	    endpoint(&event->old_external, event->has_old && !netaddr_is_any(&event->old_external),
 		event->old_external_port, event->ports, old);
 
 	switch (event->kind) {
 	case EVENT_MAPPED:
-		log_info("%s: %s %s is mapped to %s by %s for %" PRIu32 " s", m->forward, protocol,
-		    inside, outside, mapper, m->lifetime);
-		if (m->wanted_port != 0 && m->wanted_port != m->external_port)
-			log_warning(
-			    "%s: external port %u was wanted, the gateway gave %u; using it",
-			    m->forward, m->wanted_port, m->external_port);
+		report_mapped(event, inside, outside);
 		break;
 	case EVENT_CHANGED:
 		log_info("%s: %s %s is now mapped to %s (was %s)", m->forward, protocol, inside,

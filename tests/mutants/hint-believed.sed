@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: ISC
-# file: src/core/gateway.c
+# file: src/core/restart.c
 # what: every announcement is followed by a question
 s/^#define HINT_GAP .*/#define HINT_GAP ((mstime)0)/

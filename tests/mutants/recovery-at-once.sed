@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: ISC
-# file: src/core/gateway.c
+# file: src/core/restart.c
 # what: a rebooted gateway is refilled without the random wait
-s/mstime at = now + (mstime)(engine_random(e) % (spread + 1));/mstime at = now;\n\n\t(void)spread;/
+s/mstime soonest = now + (mstime)(engine_random(e) % (spread + 1));/mstime soonest = now;\n\n\t(void)spread;/

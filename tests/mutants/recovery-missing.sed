@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: ISC
-# file: src/core/gateway.c
+# file: src/core/restart.c
 # what: a reset epoch leads to nothing
-s/^\t*mapping_suspect(m, now, at);/(void)at;/
+s/^\t*forgotten(m, now, soonest, p->recover_at);/(void)soonest;/

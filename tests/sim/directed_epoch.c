@@ -343,6 +343,45 @@ put_back(struct stage *st, int variant)
 	EXPECT(st, stage_noted_count(st, EVENT_MAPPED, 0) == 3, "lost in between");
 }
 
+/* Two boxes take turns behind one address, each with a clock of its own: every answer tells of a
+ * restart. Variants 0 and 1: short leases, 2 and 3: long ones. */
+static bool
+other_clock(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	(void)bytes;
+	(void)n;
+	(void)q;
+	st->box.epoch_base = st->box.epoch_base ? 0 : 500000;
+	return false;
+}
+
+static void
+two_clocks(struct stage *st, int variant)
+{
+	bool brief = variant < 2;
+	mstime at;
+	unsigned n, ordinary = brief ? 600 / 10 * 3 : 6 * 3;
+
+	simple(st, variant, 3, brief ? 20 : 3600);
+	st->script = other_clock;
+	at = st->now;
+	stage_run(st, brief ? 10 * MINUTE : 3 * HOUR);
+	EXPECT(st, stage_noted_count(st, EVENT_LOST, 0) == 0, "a lease ran out meanwhile");
+	n = stage_count(st, MAP_REQUEST, 0, at, st->now);
+	EXPECT(st, n <= ordinary + 20 * 3, "%u requests, %u without it", n, ordinary);
+	n = stage_noted_count(st, EVENT_GATEWAY_REBOOTED, 0);
+	EXPECT(st, n >= 2 && n <= 20, "told %u times", n);
+	/* back to one box: a restart is followed as quickly as ever */
+	st->script = NULL;
+	stage_run(st, 70 * MINUTE);
+	at = st->now;
+	gw_restart(&st->box, st->now, false);
+	stage_run(st, 66 * MSTIME_SECOND);
+	for (uint16_t p = 5000; p < 5003; p++)
+		EXPECT(st, gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, p),
+		    "port %u is missing after a real restart", p);
+}
+
 const struct directed directed_epoch[] = {
 	{ "S-13 reboot, announced", reboot_announced, 2 },
 	{ "S-13 reboot, seen in an answer", reboot_seen, 2 },
@@ -354,5 +393,6 @@ const struct directed directed_epoch[] = {
 	{ "Q-006 a hint in PCP's format", pcp_hint, 1 },
 	{ "Q-011 recovery delays", delays_of, 2 },
 	{ "Q-159 a flood of announcements", flood, 4 },
+	{ "two clocks behind one address", two_clocks, 4 },
 	{ NULL, NULL, 0 },
 };
