@@ -97,10 +97,10 @@ mapping_unsupported(struct mapping *m, mstime now)
 void
 mapping_sent(struct mapping *m, mstime now, enum mapper mapper)
 {
-	if (m->tries == 0)
-		m->before = m->copies && now - m->asked <= LATE_ANSWER ? m->asked : now;
-	else if (now - m->before > LATE_ANSWER)
-		m->before = now - m->asked <= LATE_ANSWER ? now - LATE_ANSWER : now;
+	/* of these, or of the last request's copies, not each has been answered */
+	bool open = (m->tries > 0 || m->copies) && now - m->asked <= LATE_ANSWER;
+
+	m->before = open ? later(m->before, now - LATE_ANSWER) : now;
 	if (m->tries < UINT8_MAX)
 		m->tries++;
 	m->asked = now;
