@@ -45,6 +45,7 @@ struct mapping {
 	bool renewed : 1;   /* since publish() looked last */
 	bool forgotten : 1; /* by a gateway that has restarted, since publish() told it last */
 	bool copies : 1;    /* the last answer may not be the only one on its way */
+	bool contested : 1; /* a copy of the request was refused: another may have been granted */
 	bool asked_pcp : 1; /* a PCP request was sent on this path */
 	bool asked_natpmp : 1;
 	bool described : 1; /* the last PCP request had a DESCRIPTION … */
@@ -87,6 +88,7 @@ struct ghost {
 	struct mapping mapping; /* first */
 	bool has_internal;
 	bool leftover; /* of an earlier run: nobody has asked for it in this one */
+	bool guess;    /* after a refusal: there may be nothing to delete */
 	struct netaddr internal;
 	uint64_t remotes; /* digest of the source prefixes that it is open to */
 	mstime renews;    /* when the lease was to be renewed */
@@ -297,6 +299,8 @@ struct mapping *mapping_blocker(const struct mapping *);
 /* Is there one, here or with a rival? */
 bool mapping_blocked(const struct mapping *);
 void mapping_suspect(struct mapping *, mstime now, mstime due);
+/* Refused, but may the answer to another copy of the request still say that it was granted? */
+bool mapping_contested(const struct mapping *, mstime now);
 /* An answer, normalised from both protocols. */
 struct answer {
 	enum mapper mapper;
@@ -311,9 +315,15 @@ struct answer {
 /* False: a late answer to what was asked before. */
 bool mapping_expects(const struct mapping *, const struct answer *);
 void mapping_answer(struct mapping *, mstime now, const struct answer *);
+
+/* ghost.c */
 void ghost_free(struct mapping *);
 /* A copy of a mapping's lease that waits on its path to be deleted. NULL: out of memory. */
 struct mapping *ghost_new(const struct mapping *, mstime now, mstime due);
+/* After this refusal: what may be there from an earlier life goes before it is asked for again. */
+void ghost_guess(const struct mapping *, mstime now, const struct problem *why);
+/* Granted: the guess, if nothing was sent for it yet, was wrong. */
+void ghost_drop_guess(struct mapping *, mstime now);
 
 /* ask.c */
 /* Can this protocol say what is wanted? */

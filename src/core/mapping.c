@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "core/internal.h"
 
-#include <assert.h>
-#include <stdlib.h>
-#include <string.h>
-
 #define NO_ADDRESS_WAIT (30 * MSTIME_SECOND)
 /* A lease whose renewals were refused, and then went unanswered. */
 #define REFUSED_WAIT (30 * MSTIME_SECOND)
@@ -103,6 +99,7 @@ mapping_sent(struct mapping *m, mstime now, enum mapper mapper)
 	m->before = open ? later(m->before, now - LATE_ANSWER) : now;
 	if (m->tries < UINT8_MAX)
 		m->tries++;
+	m->contested = false;
 	m->asked = now;
 	if (mapper == MAPPER_PCP)
 		m->asked_pcp = true;
@@ -248,21 +245,10 @@ mapping_suspect(struct mapping *m, mstime now, mstime due)
 
 /* ---- answers ---------------------------------------------------------------------------- */
 
-/*
- * Some firewalls refuse to renew a pinhole (Q-094), and after a restart of ours a first request is
- * a renewal to them. What may be there from an earlier life is deleted just before it is asked for
- * again.
- */
-static void
-doubt_pinhole(const struct mapping *m, mstime now, const struct problem *why)
+bool
+mapping_contested(const struct mapping *m, mstime now)
 {
-	struct mapping *ghost = NULL;
-
-	if (m->path->family == FAMILY_IPV6 && why->trouble == TROUBLE_REFUSED &&
-	    why->mapper == MAPPER_PCP && why->result == PCP_NO_RESOURCES && !mapping_blocked(m))
-		ghost = ghost_new(m, now, m->due);
-	if (ghost != NULL)
-		ghost->maker = MAPPER_PCP;
+	return m->contested && m->state == MAPPING_FAILED && now - m->asked <= LATE_ANSWER;
 }
 
 static void
@@ -280,7 +266,7 @@ hold_path(struct path *p, mstime now, mstime until, const struct problem *why)
 		m->problem = *why;
 		m->decided = true;
 		mapping_enter(m, now, MAPPING_FAILED, until);
-		doubt_pinhole(m, now, why);
+		ghost_guess(m, now, why);
 	}
 }
 
@@ -291,6 +277,7 @@ refuse(struct mapping *m, mstime now, struct problem why, mstime wait, bool whol
 
 	m->copies = true;
 	m->moving = false;
+	m->contested = m->tries > 1 && why.trouble == TROUBLE_REFUSED;
 	m->tries = 0;
 	m->problem = why;
 	m->decided = true;
@@ -301,7 +288,7 @@ refuse(struct mapping *m, mstime now, struct problem why, mstime wait, bool whol
 		mapping_enter(m, now, MAPPING_ACTIVE, until);
 	} else {
 		mapping_enter(m, now, MAPPING_FAILED, until);
-		doubt_pinhole(m, now, &why);
+		ghost_guess(m, now, &why);
 		if (whole_path)
 			hold_path(m->path, now, until, &why);
 	}
@@ -355,7 +342,7 @@ grant(struct mapping *m, mstime now, const struct answer *a)
 
 	/* A second copy of the last answer says nothing new; counted from now it would make the
 	 * lease seem longer than it is. */
-	if (late && same) {
+	if (late && same && !mapping_contested(m, now)) {
 		not_before_half(m, now);
 		return;
 	}
@@ -372,7 +359,8 @@ grant(struct mapping *m, mstime now, const struct answer *a)
 	m->suspect = m->moving = false;
 	m->doubted = 0;
 	ask_stays(m);
-	m->copies = m->tries > 1;
+	m->copies = m->tries > 1 || m->contested;
+	m->contested = false;
 	m->tries = 0;
 	m->garbled = 0;
 	m->refusals = 0;
@@ -495,6 +483,8 @@ mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 	/* The second copy of a refusal, while it rests. */
 	if (!grants(a) && m->tries == 0 && now - m->asked <= LATE_ANSWER)
 		return;
+	if (grants(a) && a->ignored == 0 && portset_granted(m, a))
+		ghost_drop_guess(m, now);
 	/* A late answer for what is being deleted. */
 	if (a->result == 0 && !mapping_leased(m, now) && mapping_blocked(m))
 		return;
@@ -542,48 +532,4 @@ mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 		give_back(m, now, a);
 		refuse(m, now, wrong_port, 15 * 60 * MSTIME_SECOND, false);
 	}
-}
-
-/* ---- ghosts ----------------------------------------------------------------------------- */
-
-struct mapping *
-ghost_new(const struct mapping *m, mstime now, mstime due)
-{
-	const struct netaddr *internal = mapping_internal(m);
-	struct ghost *g = calloc(1, sizeof(*g));
-	struct mapping *ghost;
-
-	assert(m->path != NULL);
-	/* Nothing can be done without memory: the lease will end by itself. */
-	if (g == NULL)
-		return NULL;
-	ghost = &g->mapping;
-	*ghost = *m;
-	g->remotes = mapping_remotes(m);
-	g->renews = m->state == MAPPING_ACTIVE ? m->due : now;
-	g->has_internal = internal != NULL;
-	if (internal != NULL)
-		g->internal = *internal;
-	ghost->unit = NULL;
-	ghost->suspect = ghost->shortens = false;
-	/* Whoever takes it over must know that it cannot be renewed. */
-	if (ghost->move != MOVE_SAME)
-		ghost->move = MOVE_NOT;
-	ghost->tries = 0;
-	TAILQ_INSERT_TAIL(&m->path->mappings, ghost, of_path);
-	mapping_enter(ghost, now, MAPPING_RELEASING, due);
-	return ghost;
-}
-
-void
-ghost_free(struct mapping *ghost)
-{
-	struct path *p = ghost->path;
-
-	assert(ghost->unit == NULL);
-	if (p->exchange.mapping == ghost)
-		p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
-	TAILQ_REMOVE(&p->mappings, ghost, of_path);
-	p->engine->unsaved = true;
-	free((struct ghost *)ghost);
 }

@@ -96,14 +96,27 @@ answers(const struct path *p, enum exchange_kind kind, enum mapper mapper)
 	return p->exchange.kind == kind && p->exchange.mapper == mapper;
 }
 
-/* Overtaken on the way by a later answer: neither its content nor its clock is news. */
+/* Overtaken on the way by a later answer: its clock is no news … */
 static bool
-overtaken(const struct path *p, enum mapper mapper, uint32_t epoch, const struct mapping *m)
+is_older(const struct path *p, enum mapper mapper, uint32_t epoch)
 {
 	const struct epoch *last = &p->epochs[dialect(mapper)];
 
-	return (m == NULL || m->tries == 0) && last->known && epoch < last->value &&
-	    last->value - epoch <= 6 && last->value > 6;
+	return last->known && epoch < last->value && last->value - epoch <= 6 && last->value > 6;
+}
+
+/* … and neither is its content, … */
+static bool
+overtaken(const struct path *p, enum mapper mapper, uint32_t epoch, const struct mapping *m)
+{
+	return (m == NULL || m->tries == 0) && is_older(p, mapper, epoch);
+}
+
+/* … but for a grant when that answer has refused a copy of the request. */
+static bool
+is_late_grant(const struct mapping *m, mstime now, const struct answer *a)
+{
+	return a->result == 0 && mapping_contested(m, now);
 }
 
 static void
@@ -159,7 +172,8 @@ natpmp_match(struct path *p, mstime now, const struct natpmp_reply *r)
 	if (!r->has_ports && r->result != 0 && !p->answered)
 		return contact_head(p, r->protocol);
 	TAILQ_FOREACH(m, &p->mappings, of_path)
-	if (m->asked_natpmp && m->protocol == r->protocol && m->tries > 0 &&
+	if (m->asked_natpmp && m->protocol == r->protocol &&
+	    (m->tries > 0 || (r->result == 0 && mapping_contested(m, now))) &&
 	    m->internal_port == r->internal_port && mapping_internal(m) == NULL &&
 	    (!mapping_leased(m, now) || m->maker == MAPPER_NATPMP))
 		return m;
@@ -209,16 +223,21 @@ natpmp_map(struct path *p, mstime now, const struct natpmp_reply *r)
 		.result = r->result,
 		.lifetime = r->lifetime,
 		.external_port = r->external_port };
+	const uint32_t *news = r->has_epoch ? &r->epoch : NULL;
+	bool late;
 
 	if (m == NULL) {
 		natpmp_garbled(p, now, r);
 		return;
 	}
-	if (r->has_epoch && overtaken(p, MAPPER_NATPMP, r->epoch, m))
+	late = is_late_grant(m, now, &a);
+	if (r->has_epoch && !late && overtaken(p, MAPPER_NATPMP, r->epoch, m))
 		return;
 	if (p->exchange.mapping == m && mapping_expects(m, &a))
 		exchange_done(p, now);
-	path_heard(p, now, MAPPER_NATPMP, r->has_epoch ? &r->epoch : NULL);
+	if (late && is_older(p, MAPPER_NATPMP, r->epoch))
+		news = NULL;
+	path_heard(p, now, MAPPER_NATPMP, news);
 	if (r->result == NATPMP_NETWORK_FAILURE && m->state != MAPPING_RELEASING)
 		path_address(p, now, false, NULL);
 	mapping_answer(m, now, &a);
@@ -309,8 +328,9 @@ pcp_map(struct path *p, mstime now, const struct pcp_reply *r)
 		.set_size = r->set_size,
 		.set_first = r->set_first };
 	const struct netaddr *internal;
+	bool late = m != NULL && is_late_grant(m, now, &a);
 
-	if (m == NULL || overtaken(p, MAPPER_PCP, r->epoch, m))
+	if (m == NULL || (!late && overtaken(p, MAPPER_PCP, r->epoch, m)))
 		return;
 	/* A firewall that renews a pinhole repeats whatever port was suggested, 0 as well (Q-054).
 	 * Where the address is not translated, neither is the port. */
@@ -325,7 +345,8 @@ pcp_map(struct path *p, mstime now, const struct pcp_reply *r)
 	a.ignored = option_ignored(m, r);
 	if (p->exchange.mapping == m && p->exchange.mapper == MAPPER_PCP && mapping_expects(m, &a))
 		exchange_done(p, now);
-	path_heard(p, now, MAPPER_PCP, &r->epoch);
+	path_heard(
+	    p, now, MAPPER_PCP, late && is_older(p, MAPPER_PCP, r->epoch) ? NULL : &r->epoch);
 	/* A lease is never moved to another protocol while it lives. */
 	if (mapping_leased(m, now) && m->maker != MAPPER_PCP)
 		return;

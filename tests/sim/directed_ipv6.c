@@ -212,9 +212,10 @@ firewall(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_reque
 }
 
 static void
-begin_firewall(struct stage *st)
+begin_firewall(struct stage *st,
+    bool (*script)(struct stage *, const uint8_t *, size_t, const struct gw_request *))
 {
-	st->script = firewall;
+	st->script = script;
 	st->box.ipv6 = st->box.never_renews = true;
 	st->box.speaks = SPEAKS_PCP;
 	st->box.max_life = PINHOLE_LIFE;
@@ -227,11 +228,38 @@ static void
 lost_answer(struct stage *st, int variant)
 {
 	st->number[1] = 1 + variant;
-	begin_firewall(st);
+	begin_firewall(st, firewall);
 	EXPECT(st,
 	    stage_wait(
 		st, (1 + variant) * 33 * MSTIME_SECOND + 2 * MSTIME_SECOND, stage_all_active),
 	    "not mapped after %d lost answers", 1 + variant);
+}
+
+/* it has made the pinhole, and the refusal of the request's copy overtakes its answer. */
+static bool
+slow_firewall(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	uint8_t o[GW_PACKET_MAX];
+	struct gw_outcome out;
+	size_t size = gw_answer(&st->box, st->now, q->client, bytes, n, o, &out);
+
+	stage_reply(st, out.granted ? 400 : 1, o, size);
+	return true;
+}
+
+static void
+overtaken_answer(struct stage *st, int variant)
+{
+	mstime at;
+
+	(void)variant;
+	begin_firewall(st, slow_firewall);
+	at = st->now;
+	EXPECT(st, stage_wait(st, 2000, stage_all_active), "not mapped in 2 s");
+	stage_run(st, 5 * MINUTE);
+	EXPECT(st, stage_count(st, MAP_REQUEST, 5000, at, st->now) <= 2, "asked again");
+	EXPECT(st, stage_count(st, DELETE_REQUEST, 5000, 0, st->now) == 0, "deleted");
+	EXPECT(st, stage_all_active(st), "not active after 5 minutes");
 }
 
 /* miniupnpd 2.3.1: once renewed, a pinhole is nobody's and cannot be deleted, only shortened. 1: a
@@ -328,6 +356,7 @@ const struct directed directed_ipv6[] = {
 	{ "Q-094 it is called otherwise", renamed, 1 },
 	{ "Q-094 and the table is full", full, 1 },
 	{ "Q-094 a lost answer, and the copy is refused", lost_answer, 6 },
+	{ "Q-094 the copy's refusal overtakes the grant", overtaken_answer, 1 },
 	{ "miniupnpd 2.3.1: a pinhole that cannot be deleted", orphan, 2 },
 	{ "Q-106 announcements from a link-local address", announced, 4 },
 	{ "no NAT-PMP over IPv6", no_natpmp, 1 },

@@ -363,7 +363,66 @@ range(struct stage *st, int variant)
 	    "told %u times of up to %u renewals", told, renewals);
 }
 
+/* It grants, which takes a while to arrive, refuses at once whatever comes for what it has, and
+ * has restarted the clock's second between the two. */
+static bool
+refuses_copies(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	bool had = gw_find(&st->box, st->now, st->local, q->protocol, q->internal) != NULL;
+	uint32_t epoch = gw_epoch(&st->box, st->now);
+	uint8_t o[GW_PACKET_MAX];
+	struct gw_outcome out;
+
+	if (q->version == 2 ? q->opcode != 1 : q->opcode == 0)
+		return false;
+	if (had && q->lifetime) {
+		st->number[1]++;
+		stage_reply(st, 1, o,
+		    q->version == 2 ? gw_put_pcp_map(o, bytes, n, 8, 30, epoch + 1, 0, 0)
+				    : gw_put_natpmp_map(o, q->protocol, 4, epoch + 1, q->internal,
+					  q->external, q->lifetime));
+		return true;
+	}
+	n = gw_answer(&st->box, st->now, st->local, bytes, n, o, &out);
+	st->number[0] += out.granted;
+	stage_reply(st, out.granted ? 400 : 1, o, n);
+	return true;
+}
+
+/* A grant that the refusal of a copy of its request has overtaken is a grant: the first one, and
+ * those for the same port when the lease, which cannot be renewed, is over. */
+static void
+late_grant(struct stage *st, int variant)
+{
+	const struct noted *x;
+	mstime up = 0, down = 0;
+	unsigned mapped = 0;
+
+	st->script = refuses_copies;
+	simple(st, variant, 1, 120);
+	EXPECT(st, stage_wait(st, 2000, stage_all_active), "not mapped in 2 s");
+	EXPECT(st, st->number[1] > 0, "no copy was refused");
+	stage_run(st, 30 * MINUTE);
+	for (size_t i = 0; i < st->n_noted; i++) {
+		x = &st->noted[i];
+		if (x->kind == EVENT_MAPPED) {
+			up = x->at;
+			mapped++;
+			continue;
+		}
+		if (x->kind != EVENT_LOST)
+			continue;
+		down = x->at;
+		EXPECT(st, down - up <= 120 * MSTIME_SECOND, "believed for %lld ms",
+		    (long long)(down - up));
+	}
+	EXPECT(st, st->number[0] > 8, "only %ld grants", st->number[0]);
+	EXPECT(st, mapped == (unsigned)st->number[0], "%ld grants, mapped %u times", st->number[0],
+	    mapped);
+}
+
 const struct directed directed_renewal[] = {
+	{ "a grant that a copy's refusal has overtaken", late_grant, 2 },
 	{ "S-11 ICMP blips", icmp_blips, 2 },
 	{ "S-12 believed until it ends", believed, 2 },
 	{ "S-14 renewal ceiling", ceiling, 2 },
