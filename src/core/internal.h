@@ -283,6 +283,9 @@ void mapping_enter(struct mapping *, mstime now, enum mapping_state, mstime due)
 /* Another request goes out at once, instead of the one that was answered. */
 void mapping_again(struct mapping *, mstime now, enum mapping_state);
 const struct netaddr *mapping_internal(const struct mapping *); /* NULL: this host */
+/* Is another port wanted for it than for a lease that was asked for with this wish, and got this
+ * port? */
+bool mapping_moves(const struct mapping *, uint16_t wish, uint16_t port);
 uint64_t mapping_remotes(const struct mapping *);               /* digest; 0: everybody */
 enum mapper mapping_mapper(const struct mapping *, mstime now); /* whom to ask next */
 void mapping_sent(struct mapping *, mstime now, enum mapper);

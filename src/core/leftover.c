@@ -118,16 +118,14 @@ leftover_forget(struct path *p, mstime now, const struct mapping *wanted)
 	struct mapping *m, *after;
 
 	for (m = TAILQ_FIRST(&p->mappings); m != NULL; m = after) {
-		bool same, moves;
+		bool same;
 
 		after = TAILQ_NEXT(m, of_path);
 		if (!is_leftover(m) || !portset_overlap(m, wanted))
 			continue;
 		same = m->internal_port == wanted->internal_port && m->count == wanted->count &&
 		    memcmp(m->nonce, wanted->nonce, sizeof(m->nonce)) == 0;
-		moves = wanted->wish != 0 && wanted->wish != m->wish &&
-		    wanted->wish != m->external_port;
-		if (same && !moves)
+		if (same && !mapping_moves(wanted, m->wish, m->external_port))
 			ghost_free(m);
 		else if (same || m->count > 1 || wanted->count > 1)
 			mapping_enter(m, now, MAPPING_RELEASING, now);

@@ -56,6 +56,12 @@ asks_by_itself(const struct mapping *m, enum mapper spoken)
 	    (!m->asked_pcp || path_preferred(m->path) == MAPPER_NATPMP);
 }
 
+bool
+mapping_moves(const struct mapping *m, uint16_t wish, uint16_t port)
+{
+	return m->wish != 0 && m->wish != wish && m->wish != port;
+}
+
 uint64_t
 mapping_remotes(const struct mapping *m)
 {

@@ -66,7 +66,7 @@ memory_is_of(const struct memory_mapping *s, const struct path *p)
 bool
 memory_moves(const struct memory_mapping *s, const struct mapping *m)
 {
-	return s->has_wish && m->wish != 0 && m->wish != s->wish && m->wish != s->external_port;
+	return s->has_wish && mapping_moves(m, s->wish, s->external_port);
 }
 
 void

@@ -46,13 +46,6 @@ io_send(void *ctx, uint32_t path, const void *bytes, size_t n)
 }
 
 static void
-io_random(void *ctx, void *bytes, size_t n)
-{
-	(void)ctx;
-	secret_random(bytes, n);
-}
-
-static void
 io_nonce(void *ctx, const struct nonce_key *key, uint8_t out[12])
 {
 	const struct map *m = ctx;
@@ -61,7 +54,7 @@ io_nonce(void *ctx, const struct nonce_key *key, uint8_t out[12])
 }
 
 static const struct engine_io engine_io = {
-	.send = io_send, .random = io_random, .nonce = io_nonce
+	.send = io_send, .random = secret_io_random, .nonce = io_nonce
 };
 
 static void

@@ -61,13 +61,6 @@ io_send(void *ctx, uint32_t path, const void *bytes, size_t n)
 }
 
 static void
-io_random(void *ctx, void *bytes, size_t n)
-{
-	(void)ctx;
-	secret_random(bytes, n);
-}
-
-static void
 io_nonce(void *ctx, const struct nonce_key *key, uint8_t out[12])
 {
 	const struct daemon *d = ctx;
@@ -113,7 +106,7 @@ io_trace(void *ctx, const char *what, uint32_t path, uint32_t a, uint32_t b)
 }
 
 static const struct engine_io engine_io = { .send = io_send,
-	.random = io_random,
+	.random = secret_io_random,
 	.nonce = io_nonce,
 	.event = io_event,
 	.save = io_save,

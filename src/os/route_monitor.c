@@ -151,6 +151,18 @@ dump_answer(struct dump *d, struct route_snapshot *into, const struct netaddr *a
 }
 
 static int
+dump_answers(struct dump *d, struct route_snapshot *into)
+{
+	for (size_t i = 0; i < d->monitor->n_questions; i++) {
+		int error = dump_answer(d, into, &d->monitor->questions[i]);
+
+		if (error != 0)
+			return error;
+	}
+	return 0;
+}
+
+static int
 dump_all(struct dump *d, struct route_snapshot *into)
 {
 	static const struct {
@@ -175,20 +187,14 @@ dump_all(struct dump *d, struct route_snapshot *into)
 		if (error != 0)
 			return error;
 	}
-	for (size_t i = 0; i < d->monitor->n_questions; i++) {
-		int error = dump_answer(d, into, &d->monitor->questions[i]);
-
-		if (error != 0)
-			return error;
-	}
 	route_snapshot_sort(into);
-	return 0;
+	return dump_answers(d, into);
 }
 
 /* One try on a socket of its own, so that nothing is left over from the last. */
 static int
-dump_once(
-    const struct route_monitor *m, struct route_snapshot *out, uint8_t *buffer, bool *interrupted)
+dump_once(const struct route_monitor *m, int (*part)(struct dump *, struct route_snapshot *),
+    struct route_snapshot *out, uint8_t *buffer, bool *interrupted)
 {
 	struct timeval patience = { .tv_sec = 1 }; /* the kernel answers at once */
 	struct route_snapshot fresh = { 0 };
@@ -205,7 +211,7 @@ dump_once(
 		sizeof patience) != 0)
 		error = -errno;
 	if (error == 0)
-		error = dump_all(&d, &fresh);
+		error = part(&d, &fresh);
 	mnl_socket_close(d.socket);
 	if (error != 0) {
 		route_snapshot_clear(&fresh);
@@ -216,10 +222,11 @@ dump_once(
 	return 0;
 }
 
-/* A whole snapshot, 0 or -errno. The buffer comes from mmap: what malloc keeps of a freed 32 kB
- * would stay ours for good. */
+/* A whole snapshot, or a part of one, 0 or -errno. The buffer comes from mmap: what malloc keeps of
+ * a freed 32 kB would stay ours for good. */
 static int
-dump(const struct route_monitor *m, struct route_snapshot *out)
+dump(const struct route_monitor *m, int (*part)(struct dump *, struct route_snapshot *),
+    struct route_snapshot *out)
 {
 	bool interrupted = false;
 	int error = 0;
@@ -231,7 +238,7 @@ dump(const struct route_monitor *m, struct route_snapshot *out)
 	for (int i = 0; i < DUMP_TRIES; i++) {
 		struct route_snapshot fresh;
 
-		error = dump_once(m, &fresh, buffer, &interrupted);
+		error = dump_once(m, part, &fresh, buffer, &interrupted);
 		if (error != 0 && error != -ENOBUFS && error != -EINTR)
 			break;
 		if (error == 0 && (!interrupted || i == DUMP_TRIES - 1)) {
@@ -365,7 +372,7 @@ timer_due(void *ctx)
 
 	m->dumped = loop_now(m->loop);
 	(void)read_events(m); /* older than the dump */
-	error = dump(m, &fresh);
+	error = dump(m, dump_all, &fresh);
 	if (error != 0) {
 		if (!m->complained)
 			log_warning("cannot read the routing tables from the kernel: %s; "
@@ -423,7 +430,7 @@ route_monitor_new(struct loop *loop, void (*changed)(void *ctx, const struct rou
 	}
 	if (error == 0) {
 		m->dumped = loop_now(loop);
-		error = dump(m, &m->snapshot);
+		error = dump(m, dump_all, &m->snapshot);
 	}
 	if (error != 0) {
 		route_monitor_free(m);
@@ -451,7 +458,7 @@ route_monitor_ask(struct route_monitor *m, const struct netaddr *addresses, size
 	}
 	m->questions = copy;
 	m->n_questions = n;
-	error = dump(m, &fresh);
+	error = dump(m, dump_answers, &fresh);
 	if (error != 0) {
 		m->questions = old;
 		m->n_questions = n_old;
@@ -459,8 +466,9 @@ route_monitor_ask(struct route_monitor *m, const struct netaddr *addresses, size
 		return error;
 	}
 	free(old);
-	route_snapshot_clear(&m->snapshot);
-	m->snapshot = fresh;
+	free(m->snapshot.answers);
+	m->snapshot.answers = fresh.answers;
+	m->snapshot.n_answers = fresh.n_answers;
 	return 0;
 }
 

@@ -34,5 +34,7 @@ void secret_nonce(const uint8_t secret[SECRET_SIZE], const struct nonce_key *, u
 
 /* Random bytes of the kernel; never fails, never blocks after boot. */
 void secret_random(void *out, size_t n);
+/* The same as a callback of struct engine_io; `ctx` is not used. */
+void secret_io_random(void *ctx, void *out, size_t n);
 
 #endif
