@@ -148,6 +148,8 @@ enum trouble {
 	TROUBLE_NEEDS_PCP, /* the gateway does not speak it; NAT-PMP cannot say what is wanted */
 	TROUBLE_IGNORED,   /* PCP: result is the option that the gateway grants without */
 	TROUBLE_DUPLICATE, /* another forward has this port on the same path */
+	TROUBLE_OTHER_BOX, /* link-address: another box has the gateway's address here */
+	TROUBLE_NO_BOX,    /* link-address: it cannot be seen which box has it, if any */
 };
 
 struct problem {
@@ -283,6 +285,10 @@ bool engine_hold(struct engine *, mstime now, const char *name, bool hold);
  * again with the same number it revives an absent path. 0 or -ENOMEM, -ENOENT (gateway). */
 int engine_path_up(struct engine *, mstime now, uint32_t path, const struct path_info *);
 void engine_path_down(struct engine *, mstime now, uint32_t path, enum path_loss);
+/* There is a route to this gateway, but no path: why, for its status and its forwards'.
+ * TROUBLE_NONE: there is no route either. The next path ends it. */
+void engine_gateway_absent(
+    struct engine *, mstime now, const char *gateway, enum family, enum trouble why);
 
 /* `bytes` came on the connected socket of `path`. */
 void engine_datagram(struct engine *, mstime now, uint32_t path, const void *bytes, size_t n);

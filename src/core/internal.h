@@ -136,8 +136,9 @@ struct gateway {
 	unsigned n_mappers;
 	uint32_t probe_interval; /* s */
 	struct path *current[FAMILIES];
-	struct netaddr left[FAMILIES]; /* the address of the path before */
-	mstime pace[FAMILIES];         /* generic cell rate: theoretical arrival time */
+	enum trouble absence[FAMILIES]; /* why there is none, if it is not for want of a route */
+	struct netaddr left[FAMILIES];  /* the address of the path before */
+	mstime pace[FAMILIES];          /* generic cell rate: theoretical arrival time */
 };
 
 enum exchange_kind { EXCHANGE_NONE, EXCHANGE_MAP, EXCHANGE_ADDRESS, EXCHANGE_ANNOUNCE };

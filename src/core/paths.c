@@ -126,6 +126,7 @@ engine_path_up(struct engine *e, mstime now, uint32_t number, const struct path_
 		e->unsaved = true;
 	}
 	g->current[info->family] = p;
+	g->absence[info->family] = TROUBLE_NONE;
 	if (old != p) {
 		forward_follow(e, now, g, info->family);
 		leftover_release(p, now);
@@ -162,6 +163,18 @@ engine_path_down(struct engine *e, mstime now, uint32_t number, enum path_loss l
 		}
 	}
 	engine_settle(e, now);
+}
+
+void
+engine_gateway_absent(
+    struct engine *e, mstime now, const char *name, enum family family, enum trouble why)
+{
+	struct gateway *g = gateway_find(e, name);
+
+	if (g == NULL || g->absence[family] == why)
+		return;
+	g->absence[family] = why;
+	engine_note(e, now);
 }
 
 /* ---- gateways of the config ---------------------------------------------------------------- */

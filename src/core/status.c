@@ -50,6 +50,16 @@ path_status(const struct path *p, mstime now, struct gateway_status *out)
 		out->problem = ready_problem(p);
 }
 
+/* There may be a route, but not to the box that is meant. */
+static void
+explain_absence(const struct gateway *g, enum family family, struct problem *out)
+{
+	const struct path *p = g->current[family];
+
+	if ((p == NULL || !p->present) && g->absence[family] != TROUBLE_NONE)
+		*out = (struct problem){ .trouble = g->absence[family] };
+}
+
 void
 mapping_status(const struct mapping *m, mstime now, struct mapping_status *out)
 {
@@ -108,6 +118,8 @@ mapping_status(const struct mapping *m, mstime now, struct mapping_status *out)
 	if (m->path != NULL && out->state != MAPPING_ACTIVE && out->state != MAPPING_FAILED &&
 	    m->path->problem.trouble != TROUBLE_NONE)
 		out->problem = m->path->problem;
+	if (out->state == MAPPING_WAITING)
+		explain_absence(f->gateway, m->unit->family, &out->problem);
 }
 
 static bool
@@ -149,6 +161,7 @@ engine_gateway_status(const struct engine *e, mstime now, size_t i, struct gatew
 				.state = GATEWAY_ABSENT,
 				.rtt_us = -1 };
 		}
+		explain_absence(g, family, &out->problem);
 		if (!used)
 			out->state = GATEWAY_UNUSED;
 		return true;

@@ -214,6 +214,12 @@ problem_text(const struct problem *p, char *room, size_t n)
 		return ignored_text(p->result);
 	case TROUBLE_DUPLICATE:
 		return "another forward has this port on the same gateway: choose another";
+	case TROUBLE_OTHER_BOX:
+		return "another box than the one of link-address has the gateway's address here: "
+		       "nothing is asked of it; if it is your new router, correct link-address";
+	case TROUBLE_NO_BOX:
+		return "the box of link-address cannot be seen at the gateway's address: look "
+		       "whether it is on, and in this very network";
 	}
 	return NULL;
 }

@@ -228,14 +228,12 @@ client_complain_lost(const char *path, enum client_result result)
 	return CTL_NO_DAEMON;
 }
 
-static void
-print_problems(const json_t *problems)
+void
+client_print_problems(const json_t *problems)
 {
 	const json_t *p;
 	size_t i;
 
-	if (json_array_size(problems) == 0)
-		ctl_complain("the configuration was not read: portleased is stopping");
 	json_array_foreach(problems, i, p)
 	{
 		const char *file = row_text(p, "file"), *text = row_text(p, "text");
@@ -265,7 +263,11 @@ client_complain_error(const struct client_reply *r, const char *wish)
 		return CTL_NOT_PERMITTED;
 	}
 	if (strcmp(name, "ConfigRejected") == 0) {
-		print_problems(json_object_get(r->parameters, "problems"));
+		const json_t *problems = json_object_get(r->parameters, "problems");
+
+		if (json_array_size(problems) == 0)
+			ctl_complain("the configuration was not read: portleased is stopping");
+		client_print_problems(problems);
 		return CTL_REFUSED;
 	}
 	if (strcmp(name, "NoSuchForward") == 0)

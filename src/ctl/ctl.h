@@ -89,6 +89,8 @@ enum client_result client_next(struct client *, int timeout, struct client_reply
 int client_complain_open(const char *path, int error);
 int client_complain_lost(const char *path, enum client_result);
 int client_complain_error(const struct client_reply *, const char *wish);
+/* Problems of a configuration, to standard error. */
+void client_print_problems(const json_t *problems);
 
 /* One call, one reply: opens, asks, closes. CTL_DONE, or it has complained and says with which
  * status to end. `wish` says what was wanted: "reload the configuration". */

@@ -52,6 +52,8 @@ ctl_reload(const struct ctl *ctl)
 	(void)row_number(reply.parameters, "removed", &removed);
 	(void)row_number(reply.parameters, "unchanged", &unchanged);
 	if (!ctl->json)
+		client_print_problems(json_object_get(reply.parameters, "problems"));
+	if (!ctl->json)
 		printf("Reloaded: %ld forward%s added, %ld changed, %ld removed, %ld unchanged.\n",
 		    added, added == 1 ? "" : "s", changed, removed, unchanged);
 	json_decref(reply.message);

@@ -108,6 +108,8 @@ reason_of(const struct problem *p)
 		return REASON_NOT_SUPPORTED;
 	case TROUBLE_DUPLICATE:
 		return REASON_DUPLICATE;
+	case TROUBLE_OTHER_BOX: /* in no event */
+	case TROUBLE_NO_BOX:
 	case TROUBLE_NONE:
 		break;
 	}

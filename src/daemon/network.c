@@ -300,6 +300,8 @@ follow_gateway(struct network *net, const struct conf_gateway *g, enum family fa
 	if (!resolve(net, g, family, &route)) {
 		if (old != NULL)
 			way_down(net, old);
+		engine_gateway_absent(
+		    net->engine, loop_now(net->loop), g->name, family, TROUBLE_NONE);
 		return;
 	}
 	if (old != NULL && same_route(&old->route, &route)) {

@@ -162,8 +162,11 @@ box_look(struct network *net, struct way *w, const struct conf_gateway *g)
 			engine_path_down(net->engine, loop_now(net->loop), w->number, PATH_DEAD);
 			return;
 		}
-		if (!w->up && (error != -ENOENT || w->looks >= LOOKS_ENOUGH))
+		if (!w->up && (error != -ENOENT || w->looks >= LOOKS_ENOUGH)) {
+			engine_gateway_absent(net->engine, loop_now(net->loop), w->gateway,
+			    w->family, error == 0 ? TROUBLE_OTHER_BOX : TROUBLE_NO_BOX);
 			complain(w, error, link);
+		}
 		look_later(net, w);
 	} else if (!w->has_wish && error == -ENOENT && !w->up && w->looks < LOOKS_ENOUGH) {
 		look_later(net, w);

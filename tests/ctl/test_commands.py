@@ -105,6 +105,27 @@ def test_status_says_what_is_wrong(home):
     check(len(err.splitlines()) == 1 and "NOT_AUTHORIZED" in err, "one line that says why: " + err)
 
 
+def test_status_of_another_box(home):
+    """An interface without link addresses has no box of that address, whoever answers there."""
+    home.write(WEB)
+    home.rewrite("interface = lo", 'interface = lo\n    link-address = "02:77:00:00:00:99"')
+    home.gateway()
+    home.start()
+    gateway = until(lambda: [g for g in home.status()["gateways"] if g["last_error"]],
+                    "the reason")[0]
+    same(gateway["state"], "absent", "state")
+    check("link-address" in gateway["last_error"], "last_error: %r" % gateway)
+    row = home.rows("web")[0]
+    same((row["state"], row["last_error"]), ("waiting", gateway["last_error"]), "the forward")
+    status, out, _ = home.ctl("status")
+    check(status == 1 and "link-address" in out and "see gateway g" in out, out)
+    home.rewrite("02:77:00:00:00:99", "")
+    same(home.ctl("reload")[0], 0, "reload")
+    same([row["last_error"] for row in home.wait_state("web", "active")], [None], "the forward")
+    same([g["last_error"] for g in home.status()["gateways"] if g["name"] == "g"], [None],
+         "the gateway")
+
+
 def test_status_of_an_idle_forward(home):
     home.up("game internal-port=7777 on-demand=yes")
     same(home.ctl("status")[0], 0, "nobody wants it")
@@ -282,6 +303,15 @@ def test_reload(home):
     same([line.split(": ")[0] for line in err.splitlines()],
          ["%s:%d" % (home.file, n) for n in (24, 25)], "every problem with file and line")
     same(len(home.rows()), 4, "what runs stays")
+    # A warning is told, and keeps nothing from being in force.
+    home.write(WEB, 'other internal-port=5000 on-change={"/nonexistent/hook"}')
+    status, out, err = home.ctl("reload")
+    same((status, out), (0, "Reloaded: 1 forward added, 1 changed, 3 removed, 0 unchanged.\n"),
+         "a file with a warning")
+    check(len(err.splitlines()) == 1 and err.startswith(home.file + ":")
+          and ": warning: " in err and "/nonexistent/hook" in err, "the warning: %r" % err)
+    answer = json.loads(home.ctl("reload", "--json")[1])
+    same([p["file"] for p in answer["problems"]], [home.file], "problems of %r" % answer)
     # The daemon's own signal does the same.
     home.write(WEB)
     home.daemon.send_signal(signal.SIGHUP)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """portleased as a process: its configuration, its log, what it tells systemd."""
 
+import json
 import os
 import re
 import signal
@@ -94,6 +95,20 @@ class Daemon:
         """The latest STATUS= text."""
         texts = [m["STATUS"] for _, m in list(self.said) if "STATUS" in m]
         return texts[-1] if texts else ""
+
+    def document(self):
+        """The status document, from the control socket."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(3)
+            client.connect(self.control)
+            client.sendall(b'{"method":"io.portleased.GetStatus","parameters":{}}\0')
+            said = b""
+            while not said.endswith(b"\0"):
+                more = client.recv(65536)
+                if not more:
+                    raise Failure("the control socket ends after %r" % said)
+                said += more
+        return json.loads(said[:-1])["parameters"]
 
     def wait_told(self, key, value=None, seconds=5.0, since=0.0):
         return self.lab.until(lambda: self.told(key, value, since) or self.died(), seconds,

@@ -40,6 +40,11 @@ def nothing_is_opened_in_a_cafe(t):
     daemon = t.daemon(home, inside)
     daemon.wait_line("link-address wants " + OTHER_BOX, 5)
     daemon.wait_ready(5)
+    status = daemon.document()
+    expect([(g["state"], "link-address" in (g["last_error"] or "")) for g in status["gateways"]]
+           == [("absent", True)], "why the gateway is absent: %s" % status["gateways"])
+    expect([(m["state"], "link-address" in (m["last_error"] or "")) for m in status["mappings"]]
+           == [("waiting", True)], "why the mapping waits: %s" % status["mappings"])
     t.elapse(2)
     expect(not home.wire.requests(), "a box that is not ours was asked: %s" % home.wire.tail(3))
     expect(daemon.process.count("link-address wants") == 1, "the log repeats itself")
@@ -49,6 +54,9 @@ def nothing_is_opened_in_a_cafe(t):
     t.elapse(0.5)
     home.lan.ip("link set eth0 up", "route replace default via " + home.gw.inner)
     t.until(lambda: mapped(gateway, [8000]), 5, "the mapping at home")
+    status = daemon.document()
+    expect(not any(row["last_error"] for row in status["gateways"] + status["mappings"]),
+           "something is wrong at home: %s" % status)
 
 
 @test(seconds=8)
@@ -83,6 +91,8 @@ def at_home_before_the_gateway(t):
                                    forward(8000, 18000), ready_timeout=1))
     daemon.wait_line("does not answer, and link-address wants", 5)
     daemon.wait_ready(5)
+    why = daemon.document()["gateways"][0]["last_error"]
+    expect(why and "cannot be seen" in why, "why the gateway is absent: %s" % why)
     gateway.space.ip("link set lan0 up")
     t.until(lambda: mapped(gateway, [8000]), 15, "the mapping")
 
