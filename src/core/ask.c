@@ -85,8 +85,8 @@ ask_another(struct mapping *m, mstime now, const struct answer *a)
 			a->result == PCP_MALFORMED_REQUEST))
 		return false;
 	another_suggestion(m);
-	/* PCP's NO_RESOURCES is to be respected; and a full gateway is asked once more only. */
-	if (!first || a->mapper == MAPPER_PCP)
+	/* PCP's NO_RESOURCES is to be respected; any other is asked once more only. */
+	if (!first || (a->mapper == MAPPER_PCP && a->result == PCP_NO_RESOURCES))
 		return false;
 	mapping_again(m, now, MAPPING_REQUESTING);
 	return true;

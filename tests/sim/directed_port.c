@@ -204,20 +204,22 @@ pair_alone(struct stage *st, int variant)
 /* ---- suggestion 0 ------------------------------------------------------------------ */
 
 /* 0, 1: refused; 2, 3: not answered; 4, 5: the internal port is refused as well; 6, 7: not answered
- * while others are */
+ * while others are; 8, 9: refused, by PCP with CANNOT_PROVIDE_EXTERNAL; 10: MALFORMED_REQUEST */
 static bool
 must_suggest(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
 {
+	static const uint8_t results[] = { 8, 8, 8, 8, 11, 3 };
 	uint8_t o[STAGE_PACKET];
 
 	if (q->opcode == 0 || !q->lifetime || q->internal != 5000)
 		return false;
 	if (q->external && (st->variant / 2 != 2 || q->external != 5000))
 		return false;
-	if (st->variant / 2 % 2)
+	if (st->variant / 2 == 1 || st->variant / 2 == 3)
 		return true;
 	if (q->version == 2)
-		n = gw_put_pcp_map(o, bytes, n, 8, 30, gw_epoch(&st->box, st->now), 0, 0);
+		n = gw_put_pcp_map(
+		    o, bytes, n, results[st->variant / 2], 30, gw_epoch(&st->box, st->now), 0, 0);
 	else
 		n = gw_put_natpmp_map(o, q->protocol, 4, gw_epoch(&st->box, st->now), q->internal,
 		    q->external, q->lifetime);
@@ -228,7 +230,8 @@ must_suggest(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_r
 static void
 any(struct stage *st, int variant)
 {
-	static const mstime limits[] = { 31000, 1000, 8000, 8000, 91000, 31000, 13000, 13000 };
+	static const mstime limits[] = { 31000, 1000, 8000, 8000, 91000, 31000, 13000, 13000, 1000,
+		1000, 1000 };
 	struct forward_spec f = stage_spec(5000, PROTOCOL_TCP, 3600);
 	struct forward_spec g = stage_spec(6000, PROTOCOL_TCP, 3600);
 	uint16_t port;
@@ -237,7 +240,7 @@ any(struct stage *st, int variant)
 	st->script = must_suggest;
 	only(st, variant);
 	g.name = "other";
-	if (variant > 5)
+	if (variant / 2 == 3)
 		stage_want(st, &g);
 	stage_want(st, &f);
 	EXPECT(st, stage_wait(st, limits[variant], stage_all_active), "not mapped in %lld ms",
@@ -354,7 +357,7 @@ const struct directed directed_port[] = {
 	{ "a pair that cannot be", pair_never, 2 },
 	{ "pairing = independent", pair_independent, 2 },
 	{ "half a pair", pair_alone, 4 },
-	{ "Q-052 suggestion 0", any, 8 },
+	{ "Q-052 suggestion 0", any, 11 },
 	{ "Q-151 the old address has the port", own_old_lease, 4 },
 	{ "the wish at a network event", network_event, 4 },
 	{ "a pair wins back its port", pair_wins_back, 4 },
