@@ -183,8 +183,12 @@ struct gateway_status {
 	struct problem problem;
 };
 
+/* The same for a gateway, which is of one family. */
+const char *gateway_problem_text(const struct gateway_status *, char *room, size_t n);
+
 struct mapping_status;
-/* The same for a mapping: a forward that stands in its way is named. */
+/* The same for a mapping: a forward that stands in its way is named; of IPv6 other things are to be
+ * said than of IPv4. */
 const char *mapping_problem_text(const struct mapping_status *, char *room, size_t n);
 
 struct mapping_status {

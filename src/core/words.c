@@ -153,9 +153,41 @@ refusal_text(const struct problem *p, char *room, size_t n)
 
 	if (text != NULL)
 		return text;
-	snprintf(room, n, "the gateway refuses with the unknown %s result %u",
-	    p->mapper == MAPPER_PCP ? "PCP" : "NAT-PMP", p->result);
+	if (p->mapper == MAPPER_PCP && p->result >= PCP_AUTH_FIRST && p->result <= PCP_AUTH_LAST)
+		snprintf(room, n,
+		    "the gateway wants a login for PCP (result %u), which portleased cannot do: "
+		    "allow it without one in the router",
+		    p->result);
+	else
+		snprintf(room, n,
+		    "the gateway refuses for a reason of its own (%s result %u): look into the "
+		    "router's settings, or try another of the mappers",
+		    p->mapper == MAPPER_PCP ? "PCP" : "NAT-PMP", p->result);
 	return room;
+}
+
+/* Over IPv6 there are no NATs, as a rule, and no NAT-PMP. NULL: what is said of IPv4 is right. */
+static const char *
+ipv6_text(const struct problem *p)
+{
+	bool refused = p->trouble == TROUBLE_REFUSED && p->mapper == MAPPER_PCP;
+
+	if (p->trouble == TROUBLE_SILENT && p->mapper == MAPPER_NONE)
+		return "the gateway does not answer over IPv6: switch on PCP in the router, or "
+		       "open the port in its IPv6 firewall by hand";
+	if (p->trouble == TROUBLE_UNREACHABLE)
+		return "the gateway has nothing on port 5351 (ICMP port unreachable): switch on "
+		       "PCP in the router, or open the port in its IPv6 firewall by hand";
+	if (p->trouble == TROUBLE_UNSUPPORTED)
+		return "the gateway does not speak PCP over IPv6, and NAT-PMP knows only IPv4: "
+		       "switch on PCP in the router, or open the port in its IPv6 firewall by hand";
+	if (refused && p->result == PCP_NO_RESOURCES)
+		return "the gateway opens no more ports for IPv6 (NO_RESOURCES): remove those in "
+		       "its IPv6 firewall that nobody needs";
+	if (refused && p->result == PCP_NETWORK_FAILURE)
+		return "the gateway has no IPv6 connection yet (NETWORK_FAILURE): check the "
+		       "router's Internet connection";
+	return NULL;
 }
 
 /* RFC 6887 sections 13.1 and 13.3. */
@@ -224,11 +256,25 @@ problem_text(const struct problem *p, char *room, size_t n)
 	return NULL;
 }
 
+static const char *
+family_text(const struct problem *p, enum family family, char *room, size_t n)
+{
+	const char *text = family == FAMILY_IPV6 ? ipv6_text(p) : NULL;
+
+	return text != NULL ? text : problem_text(p, room, n);
+}
+
+const char *
+gateway_problem_text(const struct gateway_status *g, char *room, size_t n)
+{
+	return family_text(&g->problem, g->family, room, n);
+}
+
 const char *
 mapping_problem_text(const struct mapping_status *m, char *room, size_t n)
 {
 	if (m->problem.trouble != TROUBLE_DUPLICATE || m->rival == NULL)
-		return problem_text(&m->problem, room, n);
+		return family_text(&m->problem, m->family, room, n);
 	snprintf(room, n,
 	    "forward %s of gateway %s, which is the same box as gateway %s, has this port already: "
 	    "choose another external-port, or remove one of the two",

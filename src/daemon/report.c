@@ -31,7 +31,10 @@ endpoint(const struct netaddr *a, bool known, uint16_t port, uint16_t ports, cha
 	char address[NETADDR_STRLEN], room[RANGE_LEN];
 
 	range(port, ports, room);
-	if (!known)
+	if (port == 0) /* one that the gateway is to assign */
+		snprintf(out, ENDPOINT_LEN, "%s",
+		    known ? netaddr_print(a, address) : "an assigned port");
+	else if (!known)
 		snprintf(out, ENDPOINT_LEN, "port%s %s", ports > 1 ? "s" : "", room);
 	else
 		snprintf(out, ENDPOINT_LEN, netaddr_is4(a) ? "%s:%s" : "[%s]:%s",
@@ -135,8 +138,9 @@ static void
 report_gateway(const struct engine_event *event)
 {
 	const struct gateway_status *g = event->gateway;
-	char address[NETADDR_STRLEN], local[NETADDR_STRLEN], external[NETADDR_STRLEN], room[128];
-	const char *why = problem_text(&g->problem, room, sizeof(room));
+	char address[NETADDR_STRLEN], local[NETADDR_STRLEN], external[NETADDR_STRLEN];
+	char room[PROBLEM_ROOM];
+	const char *why = gateway_problem_text(g, room, sizeof(room));
 	enum netaddr_class class = netaddr_classify(&g->external);
 
 	netaddr_print(&g->address, address);

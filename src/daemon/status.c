@@ -61,7 +61,7 @@ status_gateway(struct jsontext *j, const char *key, const struct gateway_status 
 		jsontext_null(j, "rtt_ms");
 	jsontext_integer(j, "reboots_seen", g->reboots);
 	jsontext_integer(j, "requests_sent", (int64_t)g->sent);
-	jsontext_string(j, "last_error", problem_text(&g->problem, room, sizeof(room)));
+	jsontext_string(j, "last_error", gateway_problem_text(g, room, sizeof(room)));
 	jsontext_close(j, '}');
 }
 

@@ -33,6 +33,8 @@ enum pcp_result {
 	PCP_CANNOT_PROVIDE_EXTERNAL = 11,
 	PCP_ADDRESS_MISMATCH = 12,
 	PCP_EXCESSIVE_REMOTE_PEERS = 13,
+	PCP_AUTH_FIRST = 14, /* those of RFC 7652, … */
+	PCP_AUTH_LAST = 23,
 };
 
 /* The options whose processing must be seen in the answer. */

@@ -5,6 +5,8 @@
 
 #include "engine_io.h"
 
+#include "proto/pcp.h"
+
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -209,6 +211,37 @@ START_TEST(mapping_failed)
 	    "\"changes\":0,\"last_error\":\"%s\"}",
 	    problem_text(&m.problem, room, sizeof(room)));
 	mapping_prints(&m, 1, wanted);
+}
+END_TEST
+
+/* What can be done about it depends on the family; a number without a name says something, too. */
+START_TEST(words)
+{
+	struct mapping_status m = { .family = FAMILY_IPV4,
+		.problem = { TROUBLE_REFUSED, MAPPER_PCP, PCP_NO_RESOURCES } };
+	struct gateway_status g = { .family = FAMILY_IPV6,
+		.problem = { TROUBLE_UNSUPPORTED, MAPPER_PCP, 0 } };
+	char room[PROBLEM_ROOM];
+
+	ck_assert_ptr_nonnull(strstr(mapping_problem_text(&m, room, sizeof(room)), "another NAT"));
+	m.family = FAMILY_IPV6;
+	ck_assert_ptr_null(strstr(mapping_problem_text(&m, room, sizeof(room)), "NAT"));
+	ck_assert_ptr_nonnull(strstr(mapping_problem_text(&m, room, sizeof(room)), "firewall"));
+	ck_assert_ptr_nonnull(strstr(gateway_problem_text(&g, room, sizeof(room)), "by hand"));
+	g.problem = (struct problem){ TROUBLE_SILENT, MAPPER_NONE, 0 };
+	ck_assert_ptr_null(strstr(gateway_problem_text(&g, room, sizeof(room)), "NAT-PMP"));
+	g.family = FAMILY_IPV4;
+	ck_assert_ptr_nonnull(strstr(gateway_problem_text(&g, room, sizeof(room)), "NAT-PMP"));
+	m.problem.result = 15;
+	ck_assert_ptr_nonnull(
+	    strstr(mapping_problem_text(&m, room, sizeof(room)), "login for PCP (result 15)"));
+	m.problem.result = 200;
+	ck_assert_ptr_nonnull(
+	    strstr(mapping_problem_text(&m, room, sizeof(room)), "(PCP result 200)"));
+	m.problem.mapper = MAPPER_NATPMP;
+	m.problem.result = 4242;
+	ck_assert_ptr_nonnull(
+	    strstr(mapping_problem_text(&m, room, sizeof(room)), "(NAT-PMP result 4242)"));
 }
 END_TEST
 
@@ -481,6 +514,7 @@ main(void)
 	tcase_add_test(tc, times);
 	tcase_add_test(tc, clock_text);
 	tcase_add_test(tc, range_that_waits);
+	tcase_add_test(tc, words);
 	tcase_add_test(tc, range_in_step);
 	tcase_add_test(tc, range_out_of_step);
 	tcase_add_test(tc, document);
