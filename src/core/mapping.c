@@ -92,6 +92,7 @@ mapping_unsupported(struct mapping *m, mstime now)
 {
 	m->problem = (struct problem){ TROUBLE_NEEDS_PCP, MAPPER_PCP, 0 };
 	m->decided = true;
+	m->copies = m->tries > 0; /* an answer may come yet */
 	m->tries = 0;
 	mapping_enter(m, now, MAPPING_FAILED, now + UNSUPPORTED_WAIT);
 }

@@ -179,7 +179,9 @@ drill_reboot(struct sim *s)
 	unsigned slot = s->slots[1].used && rng_chance(&s->faults, 300) ? 1 : 0;
 	struct slot *g = &s->slots[slot];
 	struct gw_box *b = &s->boxes[g->box];
-	bool announced = b->announces != ANNOUNCE_NOT;
+	/* by a clock that may have been heard once, at 0, after an update: that says nothing
+	 * (Q-007) */
+	bool announced = b->announces != ANNOUNCE_NOT && !g->firmware;
 
 	if (!well(s) || b->frozen || !mappings_of(s, slot))
 		return;

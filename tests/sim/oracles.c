@@ -218,6 +218,7 @@ map_request(struct sim *s, struct path *p, const struct gw_request *q)
 	struct want *w = want_of(s, p->slot, q->internal);
 	/* a pinhole that cannot be deleted is shortened: the least lifetime is asked for */
 	bool leaves = q->lifetime == 0 || (q->lifetime == 1 && p->slot == SLOT_LAN6);
+	const struct told *told;
 	struct track *t;
 
 	if (!w || !(w->was_on & 1u << p->slot)) {
@@ -229,6 +230,11 @@ map_request(struct sim *s, struct path *p, const struct gw_request *q)
 	if (!leaves && q->lifetime != w->spec.lifetime)
 		sim_fail(s, "port %u: %u s asked, %u wanted", q->internal, q->lifetime,
 		    w->spec.lifetime);
+	told = &w->told[s->slots[p->slot].family][q->protocol == PROTOCOL_TCP];
+	if (!leaves && w->spec.assigned && told->up && undisturbed(s) &&
+	    q->external != told->ports[0])
+		sim_fail(s, "the assigned port %u is renewed with the suggestion %u",
+		    told->ports[0], q->external);
 	if (q->prefer_failure && !w->spec.require)
 		sim_fail(s, "PREFER_FAILURE without require");
 	t = track_of(s, p->slot, q->protocol, q->internal);

@@ -9,6 +9,8 @@
 #define TOLD_LAG (6 * MSTIME_SECOND) /* an address may follow up to 5 s later */
 /* To be asked to delete and make anew takes one round trip, or a few. */
 #define REBIRTH (20 * MSTIME_SECOND)
+/* Deletes go to a gateway that may be silent, one after another. */
+#define DRAINED (15 * MINUTE)
 /* A port that is required is tried for again every 15 minutes. */
 #define REQUIRE_RETRY (17 * MINUTE)
 /* That PCP is spoken now, or an option processed, is found out within the hour. */
@@ -492,6 +494,18 @@ see(struct sim *s)
 	}
 }
 
+/* What was asked for over a way that is not the present one is released by now. */
+static void
+drained(struct sim *s)
+{
+	for (uint32_t i = 0; i < s->n_paths && s->now - s->calm_since > DRAINED; i++) {
+		const struct path *p = &s->paths[i];
+
+		if (p->drains && !p->done && !p->dead && !p->absent)
+			sim_fail(s, "path %u is still being left", p->number);
+	}
+}
+
 void
 oracle_audit(struct sim *s)
 {
@@ -508,6 +522,7 @@ oracle_audit(struct sim *s)
 	}
 	if (!s->calm)
 		return;
+	drained(s);
 	for (unsigned i = 0; i < SLOTS; i++) {
 		struct slot *g = &s->slots[i];
 		if (!g->used)
