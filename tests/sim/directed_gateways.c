@@ -353,6 +353,60 @@ left_at_home(struct stage *st, int variant)
 	EXPECT(st, !is_remembered(st), "still remembered");
 }
 
+/* ---- a lease by the other's name ------------------------------------------------------------ */
+
+enum { GONE }; /* st->number: the lease is deleted */
+
+/* Whoever has another nonce than the lease that is there must not touch it. */
+static bool
+guards(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	uint8_t o[STAGE_PACKET];
+
+	if (q->opcode != 1)
+		return false;
+	if (!q->lifetime)
+		st->number[GONE] = 1;
+	if (st->number[GONE])
+		return false;
+	n = gw_put_pcp_map(o, bytes, n, 2, HOUR / 1000, gw_epoch(&st->box, st->now), 0, 0);
+	stage_reply(st, 1, o, n);
+	return true;
+}
+
+/* While the daemon was down the forward was given to the other config gateway of the same box. */
+static void
+by_another_name(struct stage *st, int variant)
+{
+	struct gateway_spec g;
+	struct forward_spec web = forward("web", "default", 5000, 80);
+	struct memory_mapping m = { .gateway = "lan",
+		.interface = "eth0",
+		.forward = "web",
+		.address = gw_netaddr(GATEWAY),
+		.local = gw_netaddr(LOCAL),
+		.mapper = MAPPER_PCP,
+		.protocol = PROTOCOL_TCP,
+		.internal_port = 5000,
+		.external_port = 80 };
+
+	(void)variant;
+	st->script = guards;
+	stage_only(st, MAPPER_PCP);
+	stage_start(st);
+	g = lan(st);
+	m.expires = st->now + HOUR;
+	if (engine_gateway(st->engine, st->now, &g) ||
+	    !engine_remember_mapping(st->engine, st->now, &m))
+		stage_fail(st, "no memory");
+	stage_want(st, &web);
+	stage_path_up(st);
+	stage_run(st, 100);
+	EXPECT(st, is_state(st, "web", MAPPING_FAILED), "not refused");
+	lan_up(st, TWIN);
+	EXPECT(st, stage_wait(st, 20 * MSTIME_SECOND, web_active), "not mapped when it could be");
+}
+
 /* ---- one gateway's appetite -------------------------------------------------------------- */
 
 #define HUNGRY 40
@@ -469,5 +523,6 @@ const struct directed directed_gateways[] = {
 	{ "two gateways, one box: the second takes over", second_takes_over, 6 },
 	{ "two gateways, one box: routes meet", routes_meet, 1 },
 	{ "two gateways, one box: neighbours", neighbours, 3 },
+	{ "two gateways, one box: a lease by the other's name", by_another_name, 1 },
 	{ NULL, NULL, 0 },
 };

@@ -312,6 +312,32 @@ unanswered(struct stage *st, int variant)
 	EXPECT(st, stage_wait(st, 20 * MSTIME_SECOND, says_nothing), "and goes on saying so");
 }
 
+/* It comes back with another firmware, which says so: that is asked next, not the old lease. */
+static void
+back_with_pcp(struct stage *st, int variant)
+{
+	(void)variant;
+	st->box.speaks = SPEAKS_NATPMP;
+	st->box.stranger = STRANGER_V0_8;
+	stage_start(st);
+	stage_path_up(st);
+	stage_forwards(st, 1, 120);
+	if (!stage_wait(st, 5 * MSTIME_SECOND, stage_all_active))
+		stage_fail(st, "not mapped");
+	stage_run(st, 50 * MSTIME_SECOND);
+	st->box.down = true;
+	stage_run(st, 30 * MSTIME_SECOND);
+	st->box.down = false;
+	st->box.speaks = SPEAKS_PCP;
+	st->box.stranger = STRANGER_V2_24;
+	gw_restart(&st->box, st->now, false);
+	stage_run(st, 15 * MSTIME_SECOND);
+	EXPECT(st,
+	    gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000) &&
+		stage_active(st, 5000, PROTOCOL_TCP),
+	    "not mapped by PCP");
+}
+
 const struct directed directed_silence[] = {
 	{ "an outage", outage, 16 },
 	{ "ready, but unanswered", unanswered, 20 },
@@ -319,6 +345,7 @@ const struct directed directed_silence[] = {
 	{ "this host's firewall", firewall, 2 },
 	{ "nothing leaves this host", nothing_leaves, 4 },
 	{ "many silent gateways", many_gateways, 1 },
+	{ "back with PCP after silence", back_with_pcp, 1 },
 	{ NULL, NULL, 0 },
 };
 
