@@ -191,30 +191,26 @@ reload(void *ctx, struct varlink_call *call, json_t *parameters)
 	struct control *c = ctx;
 	struct conf_problems problems = { .list = NULL };
 	struct conf_changes changes = { .added = 0 };
-	struct varlink_text *t;
-	bool good;
 
 	(void)parameters;
 	if (!control_may_change(c, call))
 		return;
-	good = c->host->reload(c->ctx, &problems, &changes);
-	t = varlink_text_new();
-	if (t != NULL) {
-		struct jsontext *j =
-		    varlink_text_begin(t, good ? NULL : CONTROL_NAME ".ConfigRejected");
+	if (c->host->reload(c->ctx, &problems, &changes))
+		varlink_reply(call,
+		    json_pack("{s:I, s:I, s:I, s:I}", "added", (json_int_t)changes.added, "changed",
+			(json_int_t)changes.changed, "removed", (json_int_t)changes.removed,
+			"unchanged", (json_int_t)changes.unchanged));
+	else {
+		struct varlink_text *t = varlink_text_new();
 
-		if (good) {
-			jsontext_integer(j, "added", changes.added);
-			jsontext_integer(j, "changed", changes.changed);
-			jsontext_integer(j, "removed", changes.removed);
-			jsontext_integer(j, "unchanged", changes.unchanged);
+		if (t != NULL) {
+			control_problems(
+			    varlink_text_begin(t, CONTROL_NAME ".ConfigRejected"), &problems);
+			varlink_text_end(t, false);
 		}
-		if (!good || problems.n > 0)
-			control_problems(j, &problems);
-		varlink_text_end(t, false);
+		varlink_send(call, t, true);
+		varlink_text_free(t);
 	}
-	varlink_send(call, t, true);
-	varlink_text_free(t);
 	conf_problems_clear(&problems);
 }
 

@@ -310,8 +310,9 @@ def test_reload(home):
          "a file with a warning")
     check(len(err.splitlines()) == 1 and err.startswith(home.file + ":")
           and ": warning: " in err and "/nonexistent/hook" in err, "the warning: %r" % err)
-    answer = json.loads(home.ctl("reload", "--json")[1])
-    same([p["file"] for p in answer["problems"]], [home.file], "problems of %r" % answer)
+    status, out, err = home.ctl("reload", "--json")
+    same((status, sorted(json.loads(out))), (0, ["added", "changed", "removed", "unchanged"]), out)
+    check("/nonexistent/hook" in err, "the warning beside JSON: %r" % err)
     # The daemon's own signal does the same.
     home.write(WEB)
     home.daemon.send_signal(signal.SIGHUP)
