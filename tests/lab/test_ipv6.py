@@ -159,8 +159,9 @@ def the_prefix_changes(t, kind):
     else:
         t.elapse(1)
         expect(not sources(home, changed, "delete"), "deleted from %s" % sources(home, changed, "delete"))
-    told = daemon.events("mapped", "changed", since=changed)
-    expect(len(told) == 1, "told: %s" % told)
+    told = lambda: daemon.events("mapped", "changed", since=changed)
+    t.until(told, 3, "the event")
+    expect(len(told()) == 1, "told: %s" % told())
     if kind == "deprecated":
         home.lan.ip("addr change %s/64 dev eth0 preferred_lft 600 valid_lft 600" % LAN,
                     "addr change %s/64 dev eth0 preferred_lft 0 valid_lft 600" % NEW_LAN)
