@@ -127,6 +127,9 @@ update(struct sim *s, unsigned slot)
 		e->external = (uint16_t)(50000 + rng_below(&s->more, 10000));
 	if (!e->pcp)
 		return;
+	/* amid a renewal it is taken for its answer, and a refusal rests */
+	if (revoke && s->slots[p->slot].excused < s->now + HOUR + 2 * MINUTE)
+		s->slots[p->slot].excused = s->now + HOUR + 2 * MINUTE;
 	o.lease = *e;
 	if (!revoke)
 		oracle_granted(s, g->box, &o);

@@ -9,8 +9,8 @@
 #define TOLD_LAG (6 * MSTIME_SECOND) /* an address may follow up to 5 s later */
 /* To be asked to delete and make anew takes one round trip, or a few. */
 #define REBIRTH (20 * MSTIME_SECOND)
-/* Deletes go to a gateway that may be silent, one after another. */
-#define DRAINED (15 * MINUTE)
+/* What a gateway has refused may rest for an hour before it is deleted. */
+#define DRAINED (65 * MINUTE)
 /* A port that is required is tried for again every 15 minutes. */
 #define REQUIRE_RETRY (17 * MINUTE)
 /* That PCP is spoken now, or an option processed, is found out within the hour. */
