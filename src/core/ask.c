@@ -129,6 +129,9 @@ ask_port(const struct mapping *m, mstime now)
 {
 	const struct mapping *n;
 
+	/* Whatever it had before, or an earlier run: that port or none (P-85). */
+	if (m->unit != NULL && m->unit->forward->require && m->wish != 0)
+		return m->wish;
 	if (m->external_port != 0)
 		return m->external_port;
 	/* VPN gateways that choose the port know the question by 0 → 1. */
