@@ -203,6 +203,24 @@ not_understood(struct path *p, mstime now, enum mapper refused, mstime wait)
 	path_enter(p, now, GATEWAY_UNSUPPORTED);
 }
 
+/* It changes its mind too often, so some of that is forged: what answers to our nonces is not, and
+ * whatever else is said is not listened to for a while. */
+static bool
+path_insists(struct path *p, mstime now)
+{
+	mstime heard = p->spoken[dialect(MAPPER_PCP)];
+
+	if (!path_allows(p, MAPPER_PCP) || heard < 0 || now - heard >= MINUTE ||
+	    p->switches < SWITCH_LIMIT || now - p->switched >= SWITCH_YOUNG)
+		return false;
+	if (p->mapper != MAPPER_PCP) {
+		p->mapper = MAPPER_PCP;
+		p->pcp_again = MSTIME_NEVER;
+		path_speaks_pcp(p, now);
+	}
+	return true;
+}
+
 /*
  * RFC 6887 section 9, RFC 6886 section 1.1: the version error names no request, so it is the
  * gateway's, once, and not each mapping's (Q-035). `spoken` is the protocol it offers instead.
@@ -221,6 +239,8 @@ path_version_error(struct path *p, mstime now, enum mapper spoken, uint32_t rest
 			p->problem = (struct problem){ TROUBLE_UNSUPPORTED, refused, 0 };
 		return;
 	}
+	if (possible && p->answered && spoken == MAPPER_NATPMP && path_insists(p, now))
+		return;
 	if (p->exchange.kind != EXCHANGE_NONE && p->exchange.mapper == refused) {
 		struct mapping *m = p->exchange.mapping;
 
@@ -250,7 +270,8 @@ path_version_error(struct path *p, mstime now, enum mapper spoken, uint32_t rest
 		return;
 	}
 	if (!path_speak(p, now, spoken)) {
-		not_understood(p, now, refused, wait);
+		if (!path_insists(p, now))
+			not_understood(p, now, refused, wait);
 		return;
 	}
 	/* Is it so? In an outage the next probe asks, elsewhere a question. */

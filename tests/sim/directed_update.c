@@ -135,10 +135,50 @@ granted(struct stage *st, int variant)
 	    stage_noted_count(st, EVENT_MAPPED, at));
 }
 
+/* Every right answer comes between two that deny the protocol: what has our nonce is believed. */
+static bool
+denied(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	const uint8_t error[] = { 0, (uint8_t)(0x80 | q->opcode), 0, 1, 0, 0, 3, 4 };
+	const uint8_t fragment[] = { 2, 0x80 };
+
+	(void)bytes;
+	(void)n;
+	stage_reply(st, 0, error, sizeof(error));
+	stage_reply(st, 30, fragment, sizeof(fragment));
+	return false;
+}
+
+static void
+forged_errors(struct stage *st, int variant)
+{
+	mstime at;
+
+	st->box.speaks = variant ? SPEAKS_BOTH : SPEAKS_PCP;
+	st->box.stranger = STRANGER_FRAGMENT;
+	stage_grant(st, 30);
+	stage_start(st);
+	stage_path_up(st);
+	stage_forwards(st, 3, 3600);
+	st->script = denied;
+	EXPECT(st, stage_wait(st, 5000, stage_all_active), "not mapped in 5 s");
+	stage_run(st, 20 * MINUTE);
+	EXPECT(st, stage_noted_count(st, EVENT_LOST, 0) == 0, "lost, for a forger's sake");
+	/* at its own pace: 3 renewals in 15 s, and a few questions */
+	EXPECT(st, stage_count(st, ANY_REQUEST, 0, 0, st->now) < 20 * 60 * 2, "%u requests",
+	    stage_count(st, ANY_REQUEST, 0, 0, st->now));
+	at = st->now;
+	st->script = NULL;
+	stage_run(st, 2 * MINUTE);
+	EXPECT(st, stage_all_active(st), "not mapped when it is over");
+	EXPECT(st, stage_nth(st, PCP_REQUEST, 0, at, 0), "PCP is not spoken any more");
+}
+
 const struct directed directed_update[] = {
 	{ "P-97 P-52 an update", changed, 2 },
 	{ "P-42 Q-176 a lease is revoked", revoked, 8 },
 	{ "P-59 an update with another nonce", forged, 2 },
 	{ "P-42 granted after all", granted, 1 },
+	{ "forged version errors around each answer", forged_errors, 2 },
 	{ NULL, NULL, 0 },
 };
