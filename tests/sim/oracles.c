@@ -238,8 +238,11 @@ map_request(struct sim *s, struct path *p, const struct gw_request *q)
 	if (q->prefer_failure && !w->spec.require)
 		sim_fail(s, "PREFER_FAILURE without require");
 	t = track_of(s, p->slot, q->protocol, q->internal);
-	if (t->local != p->local)
+	if (t->local != p->local) {
+		if (leaves && p->drains)
+			return; /* an old address's, while the new one's are there */
 		*t = (struct track){ .local = p->local };
+	}
 	if (q->version == 2) {
 		if (q->client != p->local)
 			sim_fail(s, "PCP client address is not the source address");
