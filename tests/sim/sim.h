@@ -297,7 +297,7 @@ struct sim {
 	bool strays; /* before the drill */
 	bool clean;  /* nothing of ours was at the gateways when it began */
 	unsigned holder;
-	mstime calm_since, drill_due;
+	mstime calm_since, drill_due, drilling_until;
 	mstime release_at;
 	unsigned rtt;
 
