@@ -179,7 +179,7 @@ unit_detach(struct engine *e, mstime now, struct unit *u, mstime due)
 		m->path = NULL;
 		m->expires = 0;
 		m->tries = 0;
-		m->suspect = m->moving = false;
+		m->suspect = m->moving = m->guessed = false;
 		m->doubted = 0;
 		m->asked_pcp = m->asked_natpmp = false;
 		if (u->blocked)

@@ -51,20 +51,35 @@ ghost_free(struct mapping *ghost)
 /*
  * Some firewalls refuse to renew a pinhole (Q-094), and after a restart of ours a first request is
  * a renewal to them. What may be there from an earlier life is deleted just before it is asked for
- * again.
+ * again; once, unless it is a copy of the request that was refused: else the router is full.
  */
 void
 ghost_guess(const struct mapping *m, mstime now, const struct problem *why)
 {
+	bool once_more = !m->guessed || m->contested;
 	struct mapping *ghost = NULL;
 
 	if (m->path->family == FAMILY_IPV6 && why->trouble == TROUBLE_REFUSED &&
-	    why->mapper == MAPPER_PCP && why->result == PCP_NO_RESOURCES && !mapping_blocked(m))
+	    why->mapper == MAPPER_PCP && why->result == PCP_NO_RESOURCES && once_more &&
+	    !mapping_blocked(m))
 		ghost = ghost_new(m, now, m->due);
 	if (ghost == NULL)
 		return;
 	ghost->maker = MAPPER_PCP;
 	((struct ghost *)ghost)->guess = true;
+}
+
+/* The delete was answered: there is nothing left of an earlier life. */
+void
+ghost_guessed(const struct mapping *ghost)
+{
+	struct mapping *m;
+
+	if (!((const struct ghost *)ghost)->guess)
+		return;
+	TAILQ_FOREACH(m, &ghost->path->mappings, of_path)
+	if (m->unit != NULL && portset_overlap(m, ghost))
+		m->guessed = true;
 }
 
 /* Its grant was overtaken by the refusal of a copy: there is nothing to be deleted. */

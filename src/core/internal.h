@@ -52,6 +52,7 @@ struct mapping {
 	bool insisted : 1;  /* … and a PREFER_FAILURE */
 	bool moving : 1;    /* deleted to be made anew, which is not done yet */
 	bool shortens : 1;  /* a ghost that cannot be deleted: the shortest lifetime is asked for */
+	bool guessed : 1; /* since its last lease: what an earlier life may have left is deleted */
 	uint8_t doubted : 2; /* revoked, unasked: how often it has been asked whether so */
 	uint8_t move : 2;    /* what for: enum move */
 	uint8_t moves : 2;   /* made to get one port for both protocols */
@@ -326,6 +327,8 @@ void ghost_free(struct mapping *);
 struct mapping *ghost_new(const struct mapping *, mstime now, mstime due);
 /* After this refusal: what may be there from an earlier life goes before it is asked for again. */
 void ghost_guess(const struct mapping *, mstime now, const struct problem *why);
+/* This delete was answered: if it was for a guess, nobody need guess again. */
+void ghost_guessed(const struct mapping *ghost);
 /* Granted: the guess, if nothing was sent for it yet, was wrong. */
 void ghost_drop_guess(struct mapping *, mstime now);
 

@@ -367,7 +367,7 @@ grant(struct mapping *m, mstime now, const struct answer *a)
 	m->doubted = 0;
 	ask_stays(m);
 	m->copies = m->tries > 1 || m->contested;
-	m->contested = false;
+	m->contested = m->guessed = false;
 	m->tries = 0;
 	m->garbled = 0;
 	m->refusals = 0;
@@ -480,6 +480,7 @@ mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 			ask_unblocked(m, now);
 			rival_gone(m, now);
 		}
+		ghost_guessed(m);
 		ghost_free(m);
 		return;
 	}

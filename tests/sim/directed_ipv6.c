@@ -2,12 +2,14 @@
 #include "directed.h"
 #include "stage.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* IPv6: PCP to the router's link-local address, for pinholes in its firewall or NAT66 (P-33). */
 
 #define NAT66 "2a00:1450:0:1::7"
 #define PINHOLE_LIFE 600
+#define MANY 50
 
 enum manner { NORMAL, ECHO_ZERO, TRANSLATES, NEVER_RENEWS, FORGETS_OWNER, MANNERS };
 enum { UNTIL, EPOCH, ORPHAN };
@@ -350,11 +352,41 @@ no_natpmp(struct stage *st, int variant)
 	EXPECT(st, st->n_sent >= 24 && st->n_sent <= 60, "%zu packets in a day", st->n_sent);
 }
 
+/* A full table: what may be there from an earlier life is deleted once, not before each try. */
+static void
+no_room(struct stage *st, int variant)
+{
+	char name[8];
+	struct forward_spec f = stage_spec(5000, PROTOCOL_TCP, 3600);
+
+	(void)variant;
+	st->script = firewall;
+	st->box.ipv6 = st->ipv6 = true;
+	st->box.speaks = SPEAKS_PCP;
+	st->box.pcp_refusal = 8;
+	st->box.refusal_life = 30;
+	f.name = name;
+	f.ipv4 = false;
+	f.ipv6 = true;
+	stage_start(st);
+	stage_path_up(st);
+	for (; f.internal_port < 5000 + MANY; f.internal_port++) {
+		snprintf(name, sizeof(name), "p%u", f.internal_port);
+		stage_want(st, &f);
+	}
+	stage_run(st, 24 * HOUR);
+	EXPECT(st, stage_count(st, DELETE_REQUEST, 0, 0, st->now) <= MANY, "%u deletes",
+	    stage_count(st, DELETE_REQUEST, 0, 0, st->now));
+	st->box.pcp_refusal = 0;
+	EXPECT(st, stage_wait(st, 65 * MINUTE, stage_all_active), "not mapped");
+}
+
 const struct directed directed_ipv6[] = {
 	{ "P-33 Q-054 pinholes, NAT66", pinhole, 6 },
 	{ "Q-094 a pinhole that cannot be renewed", never_renews, 1 },
 	{ "Q-094 it is called otherwise", renamed, 1 },
 	{ "Q-094 and the table is full", full, 1 },
+	{ "a full table, and no pinhole of an earlier life", no_room, 1 },
 	{ "Q-094 a lost answer, and the copy is refused", lost_answer, 6 },
 	{ "Q-094 the copy's refusal overtakes the grant", overtaken_answer, 1 },
 	{ "miniupnpd 2.3.1: a pinhole that cannot be deleted", orphan, 2 },
