@@ -275,11 +275,13 @@ path_heard(struct path *p, mstime now, enum mapper mapper, const uint32_t *epoch
 {
 	/* A box that speaks both is asked by the preferred one, for as long as it answers that. */
 	bool other = p->outage || (mapper == MAPPER_NATPMP && !p->pcp_spoken);
+	/* Before a reload another may have been allowed: leases are renewed and deleted by it. */
+	bool allowed = path_allows(p, mapper);
 
 	path_alive(p, now);
 	p->spoken[dialect(mapper)] = now;
 	p->unlearned[dialect(mapper)] = p->unheard[dialect(mapper)] = 0;
-	if (p->mapper == MAPPER_NONE || mapper == path_preferred(p) || other)
+	if (allowed && (p->mapper == MAPPER_NONE || mapper == path_preferred(p) || other))
 		path_speak(p, now, mapper);
 	next_check(p, now, mapper);
 	if (p->state != GATEWAY_READY)

@@ -272,7 +272,7 @@ natpmp_input(struct path *p, mstime now, const void *bytes, size_t n)
 		return;
 	}
 	/* Version 0 in answer to PCP without saying so is a server's bug. */
-	if (!p->asked[dialect(MAPPER_NATPMP)] || !path_allows(p, MAPPER_NATPMP))
+	if (!p->asked[dialect(MAPPER_NATPMP)])
 		return;
 	if (r.kind == NATPMP_ADDRESS)
 		natpmp_address(p, now, &r);
@@ -379,7 +379,7 @@ pcp_input(struct path *p, mstime now, const void *bytes, size_t n)
 	case PCP_REPLY:
 		break;
 	}
-	if (!p->asked[dialect(MAPPER_PCP)] || !path_allows(p, MAPPER_PCP))
+	if (!p->asked[dialect(MAPPER_PCP)])
 		return;
 	if (r.opcode == PCP_MAP) {
 		pcp_map(p, now, &r);

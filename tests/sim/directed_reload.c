@@ -230,11 +230,40 @@ hasty(struct stage *st, int variant)
 	    stage_active(st, 5000, PROTOCOL_TCP));
 }
 
+/* Another choice of mappers: a lease is renewed, and deleted, by the one that has made it. */
+static void
+other_mapper(struct stage *st, int variant)
+{
+	enum mapper other = variant ? MAPPER_PCP : MAPPER_NATPMP;
+	mstime at;
+
+	stage_only(st, variant ? MAPPER_NATPMP : MAPPER_PCP);
+	st->box.speaks = SPEAKS_BOTH;
+	stage_start(st);
+	stage_path_up(st);
+	stage_forwards(st, 3, 3600);
+	EXPECT(st, stage_wait(st, 2000, stage_all_active), "not mapped in 2 s");
+	stage_run(st, 5 * MINUTE);
+	st->gateway.mappers[0] = other;
+	EXPECT(st, !engine_gateway(st->engine, st->now, &st->gateway), "out of memory");
+	stage_run(st, 3 * HOUR);
+	EXPECT(st, stage_noted_count(st, EVENT_LOST, 0) == 0, "lost");
+	EXPECT(st, stage_noted_count(st, EVENT_GATEWAY_SILENT, 0) == 0, "silent");
+	EXPECT(st, stage_count(st, MAP_REQUEST, 0, 0, st->now) <= 24, "%u requests",
+	    stage_count(st, MAP_REQUEST, 0, 0, st->now));
+	at = st->now;
+	engine_unwant(st->engine, st->now, "f0");
+	stage_run(st, 10 * MSTIME_SECOND);
+	EXPECT(st, stage_count(st, DELETE_REQUEST, 5000, at, st->now) == 1, "not deleted once");
+	EXPECT(st, !gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000), "not deleted");
+}
+
 const struct directed directed_reload[] = {
 	{ "reload: faster than the gateway answers", hasty, 2 },
 	{ "reload: while the daemon was down", restarted, 4 },
 	{ "reload: one change", moved, 4 },
 	{ "reload: what really goes", gone, 5 },
 	{ "reload: an external port goes on", port_goes_on, 2 },
+	{ "reload: another choice of mappers", other_mapper, 2 },
 	{ NULL, NULL, 0 },
 };
