@@ -6,6 +6,8 @@
 #define REFUSED_WAIT (30 * MSTIME_SECOND)
 /* So many packets, all unanswered, are not lost ones. */
 #define UNLEARNED 8u
+/* Those of an outage count for less: two more must be lost, too. */
+#define UNLEARNED_IN_OUTAGE (UNLEARNED - 2u)
 #define UNSUPPORTED_WAIT (15 * 60 * MSTIME_SECOND)
 /* Each try opens, for a moment, what must not be open. */
 #define IGNORED_WAIT (60 * 60 * MSTIME_SECOND)
@@ -169,6 +171,8 @@ mapping_hurry(struct mapping *m, mstime now)
 {
 	mstime soonest = m->asked + RENEW_GAP > now ? m->asked + RENEW_GAP : now;
 
+	if (m->tries > UNLEARNED_IN_OUTAGE)
+		m->tries = UNLEARNED_IN_OUTAGE;
 	if (m->state == MAPPING_REQUESTING && m->due > now)
 		mapping_enter(m, now, MAPPING_REQUESTING, now);
 	else if (m->state == MAPPING_ACTIVE && m->tries > 0 && m->due > soonest)

@@ -111,8 +111,11 @@ path_unheard(struct path *p, mstime now, enum mapper mapper)
 	/* Its clock as it was is nothing to compare an announcement with. */
 	if (p->unheard[d] < UNLEARNED_QUESTIONS && ++p->unheard[d] == UNLEARNED_QUESTIONS)
 		p->epochs[d].known = false;
-	/* Of the leases that says nothing in an outage: something else must have been heard, and
-	 * for that something must be asked. */
+	/* Some boxes map by PCP, but never answer this: it says nothing of the leases. */
+	if (!p->announce_works)
+		return;
+	/* Nor does it in an outage: something else must have been heard, and for that something
+	 * must be asked. */
 	if (p->unheard[d] < UNLEARNED_QUESTIONS)
 		p->address_due = earlier(p->address_due, now);
 	if (p->heard <= p->unheard_at || !path_unlearned(p, now, mapper))

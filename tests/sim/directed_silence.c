@@ -338,6 +338,80 @@ back_with_pcp(struct stage *st, int variant)
 	    "not mapped by PCP");
 }
 
+/* A box that maps by PCP, but does not answer ANNOUNCE. The script's numbers: */
+enum { FORGED, OUT_UNTIL, LOST_PACKETS, NATPMP_HEARD };
+
+static bool
+deaf_to_announce(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	uint8_t o[24];
+
+	(void)n;
+	if (st->number[OUT_UNTIL] > st->now)
+		return true;
+	st->number[NATPMP_HEARD] += q->version == 0;
+	if (q->version != 2)
+		return false;
+	if (q->opcode != 0)
+		return st->number[OUT_UNTIL] != 0 &&
+		    (!st->number[NATPMP_HEARD] || st->number[LOST_PACKETS]-- > 0);
+	if (st->number[FORGED] > 0) {
+		st->number[FORGED]--;
+		stage_reply(st, 1, o,
+		    gw_put_stranger(o, STRANGER_V0_8, bytes, gw_epoch(&st->box, st->now)));
+	}
+	return true;
+}
+
+static void
+begin_deaf(struct stage *st)
+{
+	st->script = deaf_to_announce;
+	stage_grant(st, 7200);
+	stage_start(st);
+	stage_path_up(st);
+	stage_forwards(st, 3, 7200);
+	if (!stage_wait(st, 5000, stage_all_active))
+		stage_fail(st, "not mapped in 5 s");
+}
+
+static void
+check_kept(struct stage *st)
+{
+	stage_run(st, 2 * HOUR);
+	EXPECT(st, stage_all_active(st), "not active");
+	EXPECT(st, stage_noted_count(st, EVENT_LOST, 0) == 0, "lost");
+	EXPECT(st, stage_noted_count(st, EVENT_CHANGED, 0) == 0, "changed");
+}
+
+/* One forged version error to what is never answered; it is not asked in vain until the leases are
+ * given up. 1: it is known by then that nothing answers. */
+static void
+forged_to_deaf(struct stage *st, int variant)
+{
+	begin_deaf(st);
+	stage_run(st, variant * 31 * MINUTE);
+	st->number[FORGED] = 1;
+	stage_run(st, 15 * MINUTE);
+	EXPECT(st, st->number[FORGED] == 0, "not asked");
+	check_kept(st);
+}
+
+/* An outage of an hour, in which the leases are asked for again and again. NAT-PMP is heard first,
+ * and the next packet is lost. */
+static void
+one_lost(struct stage *st, int variant)
+{
+	(void)variant;
+	begin_deaf(st);
+	stage_run(st, 29 * MINUTE);
+	st->number[OUT_UNTIL] = st->now + HOUR;
+	st->number[NATPMP_HEARD] = 0;
+	st->number[LOST_PACKETS] = 1;
+	check_kept(st);
+	EXPECT(st, st->number[LOST_PACKETS] <= 0, "no packet lost");
+}
+
 const struct directed directed_silence[] = {
 	{ "an outage", outage, 16 },
 	{ "ready, but unanswered", unanswered, 20 },
@@ -346,6 +420,8 @@ const struct directed directed_silence[] = {
 	{ "nothing leaves this host", nothing_leaves, 4 },
 	{ "many silent gateways", many_gateways, 1 },
 	{ "back with PCP after silence", back_with_pcp, 1 },
+	{ "no answer to ANNOUNCE, and a forged one", forged_to_deaf, 2 },
+	{ "no answer to ANNOUNCE, and one packet lost", one_lost, 1 },
 	{ NULL, NULL, 0 },
 };
 
