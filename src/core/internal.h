@@ -183,6 +183,7 @@ struct path {
 	enum mapper mapper;  /* spoken; MAPPER_NONE: not known */
 	bool answered;       /* ever, the state file counts */
 	bool pcp_spoken;     /* PCP was, since the last reboot */
+	bool mapless;        /* PCP makes no mappings here (UNSUPP_OPCODE): NAT-PMP may */
 	bool announce_works; /* PCP ANNOUNCE was answered here */
 	uint8_t announce_misses;
 	bool announce_deaf;     /* it never is, though MAP is */
@@ -432,6 +433,10 @@ mstime path_age_next(const struct path *);
 bool path_speak(struct path *, mstime now, enum mapper);
 /* Until it is asked again whether it speaks PCP, too. */
 mstime path_pcp_rest(const struct path *);
+/* A refusal because PCP makes no mappings here: true if NAT-PMP is tried first. */
+bool path_maps_otherwise(struct mapping *, mstime now, const struct answer *);
+/* It has restarted: perhaps PCP does now. */
+void path_maps_again(struct path *, mstime now);
 /* It speaks PCP: whoever needs that is asked for. */
 void path_speaks_pcp(struct path *, mstime now);
 void path_version_error(struct path *, mstime now, enum mapper spoken, uint32_t rest);

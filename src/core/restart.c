@@ -55,6 +55,7 @@ path_recover(struct path *p, mstime now)
 		p->reboots++;
 		tell_gateway(p, now, EVENT_GATEWAY_REBOOTED, NULL);
 	}
+	path_maps_again(p, now);
 	if (path_needs_address(p, now))
 		p->address_due = now;
 	p->hold_until = earlier(p->hold_until, p->recover_at);

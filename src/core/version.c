@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 #include "core/internal.h"
+#include "proto/pcp.h"
 
 /* Which protocol a gateway speaks, and what becomes of the leases of one that it has unlearned. */
 
 #define MINUTE (60 * MSTIME_SECOND)
 #define HOUR (60 * MINUTE)
 
+/* For so long a mapping that PCP cannot make waits for the answer whether NAT-PMP is spoken. */
+#define ELSEWHERE_WAIT (15 * MSTIME_SECOND)
 /* Changes of protocol that come faster than this are not a negotiation. */
 #define SWITCH_YOUNG (10 * MSTIME_SECOND)
 #define SWITCH_LIMIT 4
@@ -27,7 +30,7 @@ path_pcp_rest(const struct path *p)
 static void
 plan_pcp(struct path *p, mstime now)
 {
-	bool wanted = path_allows(p, MAPPER_PCP) && path_preferred(p) == MAPPER_PCP;
+	bool wanted = path_allows(p, MAPPER_PCP) && path_preferred(p) == MAPPER_PCP && !p->mapless;
 
 	p->pcp_again = wanted ? now + path_pcp_rest(p) : MSTIME_NEVER;
 }
@@ -41,6 +44,54 @@ path_speaks_pcp(struct path *p, mstime now)
 	TAILQ_FOREACH(m, &p->mappings, of_path)
 	if (m->state == MAPPING_FAILED && m->problem.trouble == TROUBLE_NEEDS_PCP)
 		mapping_enter(m, now, MAPPING_REQUESTING, now);
+}
+
+/* What PCP could not make is asked for by NAT-PMP. */
+static void
+natpmp_maps(struct path *p, mstime now)
+{
+	struct mapping *m;
+
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	{
+		bool waits = m->state == MAPPING_REQUESTING ||
+		    (m->state == MAPPING_FAILED && m->problem.mapper == MAPPER_PCP &&
+			m->problem.result == PCP_UNSUPP_OPCODE);
+
+		if (m->unit == NULL || m->unit->blocked || !waits ||
+		    !ask_possible(m, MAPPER_NATPMP))
+			continue;
+		m->refusals = 0;
+		mapping_enter(m, now, MAPPING_REQUESTING, now);
+	}
+}
+
+/* Once until it restarts, it is asked whether it speaks NAT-PMP as well; path_speak() follows if it
+ * does, and otherwise the mapping is refused when its turn comes again. */
+bool
+path_maps_otherwise(struct mapping *m, mstime now, const struct answer *a)
+{
+	struct path *p = m->path;
+
+	if (a->mapper != MAPPER_PCP || a->result != PCP_UNSUPP_OPCODE || p->mapless ||
+	    p->mapper != MAPPER_PCP || m->unit == NULL || mapping_leased(m, now) ||
+	    !path_allows(p, MAPPER_NATPMP) || !ask_possible(m, MAPPER_NATPMP))
+		return false;
+	p->mapless = true;
+	p->address_due = now;
+	m->tries = 0;
+	mapping_enter(m, now, MAPPING_REQUESTING, now + ELSEWHERE_WAIT);
+	return true;
+}
+
+void
+path_maps_again(struct path *p, mstime now)
+{
+	if (!p->mapless)
+		return;
+	p->mapless = false;
+	if (p->mapper == MAPPER_NATPMP)
+		plan_pcp(p, now);
 }
 
 bool
@@ -61,8 +112,11 @@ path_speak(struct path *p, mstime now, enum mapper mapper)
 		plan_pcp(p, now);
 		if (p->address_due == MSTIME_NEVER && p->address_at < 0)
 			p->address_due = now;
+		if (p->mapless)
+			natpmp_maps(p, now);
 	} else {
 		p->pcp_again = MSTIME_NEVER;
+		p->mapless = false;
 		path_speaks_pcp(p, now);
 	}
 	return true;

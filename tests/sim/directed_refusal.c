@@ -205,7 +205,44 @@ in_a_range(struct stage *st, int variant)
 	    stage_noted_count(st, EVENT_FAILED, 0));
 }
 
+/* PCP that makes no mappings (UNSUPP_OPCODE), beside NAT-PMP that does, or that is not there. After
+ * a restart PCP makes them. */
+static void
+another_protocol(struct stage *st, int variant)
+{
+	mstime at;
+
+	st->box.speaks = variant == 0 ? SPEAKS_BOTH : SPEAKS_PCP;
+	st->box.stranger = variant == 1 ? STRANGER_V2_24 : STRANGER_MUTE;
+	st->box.pcp_refusal = 4;
+	st->box.refusal_life = 1800;
+	stage_start(st);
+	stage_path_up(st);
+	stage_forwards(st, 3, 3600);
+	if (variant == 0) {
+		EXPECT(st, stage_wait(st, 2000, stage_all_active), "not mapped by NAT-PMP");
+		stage_run(st, 12 * HOUR);
+		EXPECT(st, stage_noted_count(st, EVENT_FAILED, 0) == 0, "a failure was told");
+		EXPECT(st, stage_noted_count(st, EVENT_LOST, 0) == 0, "lost");
+		EXPECT(st, stage_count(st, PCP_REQUEST, 0, 0, st->now) <= 4, "%u packets of PCP",
+		    stage_count(st, PCP_REQUEST, 0, 0, st->now));
+		return;
+	}
+	stage_run(st, MINUTE);
+	EXPECT(st, stage_noted_count(st, EVENT_FAILED, 0) == 3, "not refused");
+	at = st->now;
+	stage_run(st, 12 * HOUR);
+	EXPECT(
+	    st, stage_noted_count(st, EVENT_GATEWAY_SILENT, 0) == 0, "silent, though it answers");
+	EXPECT(st, stage_count(st, MAP_REQUEST, 0, at, st->now) <= 3 * 25, "asked too often");
+	grants(st);
+	restart(st);
+	stage_run(st, 6 * MSTIME_SECOND);
+	EXPECT(st, stage_all_active(st), "not asked for again after a restart");
+}
+
 const struct directed directed_refusal[] = {
+	{ "UNSUPP_OPCODE: another protocol", another_protocol, 3 },
 	{ "refused, and the gateway restarts", restarts, 2 * CODES },
 	{ "refused, before and after a restart", refuses_still, 2 },
 	{ "refused after a restart", takes_away, 2 * CODES },
