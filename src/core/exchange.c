@@ -263,8 +263,8 @@ give_up(struct path *p, mstime now)
 		mapping_unsupported(x.mapping, now);
 		return;
 	}
-	if (x.kind == EXCHANGE_ADDRESS && p->mapless && p->mapper == MAPPER_PCP)
-		return;
+	if (x.kind == EXCHANGE_ADDRESS && p->mapless > now && p->mapper == MAPPER_PCP)
+		return; /* only a question, too */
 	if (x.kind == EXCHANGE_ADDRESS && path_needs_address(p, now))
 		p->address_due = now + ((30 * MSTIME_SECOND) << p->address_misses);
 	if (x.kind == EXCHANGE_ADDRESS && p->address_misses < 5)

@@ -170,7 +170,7 @@ path_forget(struct path *p)
 	p->misses = p->probes = 0;
 	p->check_due = p->address_due = MSTIME_NEVER;
 	p->recovery_gap = RECOVERY_GAP;
-	p->mapless = false;
+	p->mapless = 0;
 	p->not_before = p->hold_until = p->recover_at = 0;
 	p->rtt_us = p->measured_us = -1;
 }
@@ -282,8 +282,9 @@ path_heard(struct path *p, mstime now, enum mapper mapper, const uint32_t *epoch
 	path_alive(p, now);
 	p->spoken[dialect(mapper)] = now;
 	p->unlearned[dialect(mapper)] = p->unheard[dialect(mapper)] = 0;
-	if (allowed && (p->mapper == MAPPER_NONE || other ||
-			   mapper == (p->mapless ? MAPPER_NATPMP : path_preferred(p))))
+	if (allowed &&
+	    (p->mapper == MAPPER_NONE || other ||
+		mapper == (p->mapless > now ? MAPPER_NATPMP : path_preferred(p))))
 		path_speak(p, now, mapper);
 	next_check(p, now, mapper);
 	if (p->state != GATEWAY_READY)

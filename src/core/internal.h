@@ -180,10 +180,10 @@ struct path {
 	struct problem problem;
 	struct mapping_list mappings;
 
-	enum mapper mapper;  /* spoken; MAPPER_NONE: not known */
-	bool answered;       /* ever, the state file counts */
-	bool pcp_spoken;     /* PCP was, since the last reboot */
-	bool mapless;        /* PCP makes no mappings here (UNSUPP_OPCODE): NAT-PMP may */
+	enum mapper mapper; /* spoken; MAPPER_NONE: not known */
+	bool answered;      /* ever, the state file counts */
+	bool pcp_spoken;    /* PCP was, since the last reboot */
+	mstime mapless;     /* until then PCP makes no mappings here (UNSUPP_OPCODE), NAT-PMP may */
 	bool announce_works; /* PCP ANNOUNCE was answered here */
 	uint8_t announce_misses;
 	bool announce_deaf;     /* it never is, though MAP is */

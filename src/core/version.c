@@ -30,9 +30,9 @@ path_pcp_rest(const struct path *p)
 static void
 plan_pcp(struct path *p, mstime now)
 {
-	bool wanted = path_allows(p, MAPPER_PCP) && path_preferred(p) == MAPPER_PCP && !p->mapless;
+	bool wanted = path_allows(p, MAPPER_PCP) && path_preferred(p) == MAPPER_PCP;
 
-	p->pcp_again = wanted ? now + path_pcp_rest(p) : MSTIME_NEVER;
+	p->pcp_again = wanted ? later(now + path_pcp_rest(p), p->mapless) : MSTIME_NEVER;
 }
 
 /* It speaks PCP: whoever needs that is asked for. */
@@ -66,18 +66,18 @@ natpmp_maps(struct path *p, mstime now)
 	}
 }
 
-/* Once until it restarts, it is asked whether it speaks NAT-PMP as well; path_speak() follows if it
- * does, and otherwise the mapping is refused when its turn comes again. */
+/* Once in an hour it is asked whether it speaks NAT-PMP as well; path_speak() follows if it does,
+ * and otherwise the mapping is refused when its turn comes again. */
 bool
 path_maps_otherwise(struct mapping *m, mstime now, const struct answer *a)
 {
 	struct path *p = m->path;
 
-	if (a->mapper != MAPPER_PCP || a->result != PCP_UNSUPP_OPCODE || p->mapless ||
+	if (a->mapper != MAPPER_PCP || a->result != PCP_UNSUPP_OPCODE || p->mapless > now ||
 	    p->mapper != MAPPER_PCP || m->unit == NULL || mapping_leased(m, now) ||
 	    !path_allows(p, MAPPER_NATPMP) || !ask_possible(m, MAPPER_NATPMP))
 		return false;
-	p->mapless = true;
+	p->mapless = now + HOUR;
 	p->address_due = now;
 	m->tries = 0;
 	mapping_enter(m, now, MAPPING_REQUESTING, now + ELSEWHERE_WAIT);
@@ -87,9 +87,9 @@ path_maps_otherwise(struct mapping *m, mstime now, const struct answer *a)
 void
 path_maps_again(struct path *p, mstime now)
 {
-	if (!p->mapless)
+	if (p->mapless <= now)
 		return;
-	p->mapless = false;
+	p->mapless = 0;
 	if (p->mapper == MAPPER_NATPMP)
 		plan_pcp(p, now);
 }
@@ -112,11 +112,11 @@ path_speak(struct path *p, mstime now, enum mapper mapper)
 		plan_pcp(p, now);
 		if (p->address_due == MSTIME_NEVER && p->address_at < 0)
 			p->address_due = now;
-		if (p->mapless)
+		if (p->mapless > now)
 			natpmp_maps(p, now);
 	} else {
 		p->pcp_again = MSTIME_NEVER;
-		p->mapless = false;
+		p->mapless = 0;
 		path_speaks_pcp(p, now);
 	}
 	return true;

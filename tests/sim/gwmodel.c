@@ -314,6 +314,8 @@ answer_pcp(struct gw_box *b, mstime now, uint32_t client, const struct gw_reques
 	result = q->client != client ? 12 : option_result(b, q);
 	if (!result && b->pcp_refusal && q->lifetime)
 		result = b->pcp_refusal;
+	if (result == 4)
+		b->mapless = now;
 	if (!result)
 		result = map_result(b, now, client, q, out);
 	out->result = result;

@@ -115,6 +115,7 @@ struct gw_box {
 	bool down;           /* no answer at all */
 	bool refused;        /* ICMP port unreachable */
 	uint8_t pcp_refusal; /* 0 or result code for creates and renewals */
+	mstime mapless;      /* last UNSUPP_OPCODE of PCP */
 	uint16_t natpmp_refusal;
 	uint32_t refusal_life;
 	bool full;
