@@ -54,7 +54,7 @@ ghost_free(struct mapping *ghost)
  * again; once, unless it is a copy of the request that was refused: else the router is full.
  */
 void
-ghost_guess(const struct mapping *m, mstime now, const struct problem *why)
+ghost_guess(struct mapping *m, mstime now, const struct problem *why)
 {
 	bool once_more = !m->guessed || m->contested;
 	struct mapping *ghost = NULL;
@@ -65,6 +65,7 @@ ghost_guess(const struct mapping *m, mstime now, const struct problem *why)
 		ghost = ghost_new(m, now, m->due);
 	if (ghost == NULL)
 		return;
+	m->guessed = false; /* until that is deleted, too */
 	ghost->maker = MAPPER_PCP;
 	((struct ghost *)ghost)->guess = true;
 }

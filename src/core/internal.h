@@ -327,7 +327,7 @@ void ghost_free(struct mapping *);
 /* A copy of a mapping's lease that waits on its path to be deleted. NULL: out of memory. */
 struct mapping *ghost_new(const struct mapping *, mstime now, mstime due);
 /* After this refusal: what may be there from an earlier life goes before it is asked for again. */
-void ghost_guess(const struct mapping *, mstime now, const struct problem *why);
+void ghost_guess(struct mapping *, mstime now, const struct problem *why);
 /* This delete was answered: if it was for a guess, nobody need guess again. */
 void ghost_guessed(const struct mapping *ghost);
 /* Granted: the guess, if nothing was sent for it yet, was wrong. */

@@ -237,6 +237,25 @@ lost_answer(struct stage *st, int variant)
 	    "not mapped after %d lost answers", 1 + variant);
 }
 
+/* the same twice, and the second time the deletes are lost, too. */
+static bool
+lossy_firewall(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	if (st->number[0] == 2 && q->lifetime == 0 && q->opcode != 0 && st->number[2]++ < 3)
+		return true;
+	return firewall(st, bytes, n, q);
+}
+
+static void
+lost_deletes(struct stage *st, int variant)
+{
+	(void)variant;
+	st->number[1] = 2;
+	begin_firewall(st, lossy_firewall);
+	EXPECT(st, stage_wait(st, 4 * MINUTE, stage_all_active), "not mapped in 4 minutes");
+	EXPECT(st, st->number[2] > 3, "no delete lost");
+}
+
 /* it has made the pinhole, and the refusal of the request's copy overtakes its answer. */
 static bool
 slow_firewall(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
@@ -388,6 +407,7 @@ const struct directed directed_ipv6[] = {
 	{ "Q-094 and the table is full", full, 1 },
 	{ "a full table, and no pinhole of an earlier life", no_room, 1 },
 	{ "Q-094 a lost answer, and the copy is refused", lost_answer, 6 },
+	{ "Q-094 lost answers, and lost deletes", lost_deletes, 1 },
 	{ "Q-094 the copy's refusal overtakes the grant", overtaken_answer, 1 },
 	{ "miniupnpd 2.3.1: a pinhole that cannot be deleted", orphan, 2 },
 	{ "Q-106 announcements from a link-local address", announced, 4 },
