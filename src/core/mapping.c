@@ -517,6 +517,8 @@ mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 		mapping_enter(m, now, MAPPING_ACTIVE, now + RENEW_GAP);
 		return;
 	}
+	if (a->result != 0 && ask_simpler(m, now, a))
+		return;
 	if (!grants(a) && (m->doubted || restart_took(m, a))) {
 		m->expires = 0;
 		m->suspect = false;
@@ -524,8 +526,7 @@ mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 		m->path->engine->unsaved = true;
 		mapping_enter(m, now, MAPPING_REQUESTING, now);
 	}
-	if (a->result != 0 &&
-	    (ask_simpler(m, now, a) || ask_another(m, now, a) || path_maps_otherwise(m, now, a)))
+	if (a->result != 0 && (ask_another(m, now, a) || path_maps_otherwise(m, now, a)))
 		return;
 	if (a->result != 0)
 		refuse_result(m, now, a);

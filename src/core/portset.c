@@ -63,6 +63,7 @@ static void
 let_out(struct mapping *m, struct mapping *after, mstime now)
 {
 	m->carried = false;
+	m->forgotten = after->forgotten;
 	m->tries = m->refusals = 0;
 	m->copies = m->asked_pcp = m->asked_natpmp = false;
 	m->asked = m->before = 0;

@@ -111,6 +111,29 @@ takes_away(struct stage *st, int variant)
 	EXPECT(st, stage_all_active(st), "not mapped again");
 }
 
+/* It has become choosy about options: without them it makes again at once what was mapped, and
+ * nobody is told that it was gone. */
+static void
+takes_no_options(struct stage *st, int variant)
+{
+	struct forward_spec f = stage_spec(6000, PROTOCOL_TCP, 3600);
+	mstime at;
+
+	begin(st, variant);
+	f.description = "a web server";
+	stage_want(st, &f);
+	EXPECT(st, stage_wait(st, 5000, stage_all_active), "not mapped in 5 s");
+	stage_run(st, MINUTE);
+	st->box.options = OPTIONS_REFUSED;
+	at = st->now;
+	restart(st);
+	stage_run(st, 7 * MSTIME_SECOND);
+	EXPECT(st, st->box.descriptions_refused > 0, "no description refused");
+	EXPECT(st, stage_all_active(st), "not mapped");
+	EXPECT(st, stage_noted_count(st, EVENT_LOST, at) == 0, "lost");
+	EXPECT(st, stage_noted_count(st, EVENT_RENEWED, at) == 4, "not put back");
+}
+
 /* The router loses its address while leases live, and is asked for it, and for each of them, again
  * and again: that is told once. */
 static void
@@ -247,6 +270,7 @@ const struct directed directed_refusal[] = {
 	{ "refused, and the gateway restarts", restarts, 2 * CODES },
 	{ "refused, before and after a restart", refuses_still, 2 },
 	{ "refused after a restart", takes_away, 2 * CODES },
+	{ "options refused after a restart", takes_no_options, 1 },
 	{ "no address: told once", no_address, 2 },
 	{ "held back, and shown so", held_back, 2 },
 	{ "refused: a port of a range", in_a_range, 2 },
