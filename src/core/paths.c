@@ -179,6 +179,23 @@ engine_gateway_absent(
 
 /* ---- gateways of the config ---------------------------------------------------------------- */
 
+/* Another choice of protocols: what one has refused the other may grant; leases stay with their
+ * makers. */
+static void
+negotiate_anew(struct path *p, mstime now)
+{
+	struct mapping *m;
+
+	path_forget(p);
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->state == MAPPING_FAILED && !m->unit->blocked) {
+		m->refusals = 0;
+		mapping_enter(m, now, MAPPING_REQUESTING, now);
+	}
+	if (p->present)
+		path_reset_contact(p, now);
+}
+
 int
 engine_gateway(struct engine *e, mstime now, const struct gateway_spec *spec)
 {
@@ -198,12 +215,9 @@ engine_gateway(struct engine *e, mstime now, const struct gateway_spec *spec)
 	memcpy(g->mappers, spec->mappers, sizeof(g->mappers));
 	g->n_mappers = spec->n_mappers;
 	g->probe_interval = spec->probe_interval;
-	/* Another choice of protocols is negotiated anew; leases stay with their makers. */
 	for (unsigned i = 0; changed && i < FAMILIES; i++)
-		if (g->current[i] != NULL && g->current[i]->state != GATEWAY_UNUSED) {
-			path_forget(g->current[i]);
-			path_reset_contact(g->current[i], now);
-		}
+		if (g->current[i] != NULL && g->current[i]->state != GATEWAY_UNUSED)
+			negotiate_anew(g->current[i], now);
 	engine_settle(e, now);
 	return 0;
 }

@@ -258,6 +258,48 @@ other_mapper(struct stage *st, int variant)
 	EXPECT(st, !gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000), "not deleted");
 }
 
+/* What is refused says: try other mappers. Whoever does need not wait for the next try. */
+static void
+better_mapper(struct stage *st, int variant)
+{
+	stage_only(st, variant ? MAPPER_NATPMP : MAPPER_PCP);
+	st->box.speaks = SPEAKS_BOTH;
+	if (variant)
+		st->box.natpmp_refusal = 2;
+	else
+		st->box.pcp_refusal = 2;
+	st->box.refusal_life = 1800;
+	stage_start(st);
+	stage_path_up(st);
+	stage_forwards(st, 3, 3600);
+	stage_run(st, 5 * MINUTE);
+	EXPECT(st, stage_noted_count(st, EVENT_FAILED, 0) == 3, "not refused");
+	st->gateway.mappers[0] = variant ? MAPPER_PCP : MAPPER_NATPMP;
+	EXPECT(st, !engine_gateway(st->engine, st->now, &st->gateway), "out of memory");
+	EXPECT(st, stage_wait(st, 2000, stage_all_active), "not mapped in 2 s");
+}
+
+/* Without a route there is nothing to negotiate, until it is back. */
+static void
+mapper_without_route(struct stage *st, int variant)
+{
+	struct gateway_status g;
+
+	(void)variant;
+	stage_start(st);
+	stage_path_up(st);
+	stage_forwards(st, 1, 3600);
+	EXPECT(st, stage_wait(st, 2000, stage_all_active), "not mapped in 2 s");
+	engine_path_down(st->engine, st->now, st->path, PATH_ABSENT);
+	st->gateway.n_mappers = 1;
+	EXPECT(st, !engine_gateway(st->engine, st->now, &st->gateway), "out of memory");
+	stage_run(st, MINUTE);
+	EXPECT(st, stage_gateway(st, &g) && g.state == GATEWAY_ABSENT, "not absent");
+	stage_path_up(st);
+	stage_run(st, MINUTE);
+	EXPECT(st, stage_gateway(st, &g) && g.state == GATEWAY_READY, "not ready");
+}
+
 const struct directed directed_reload[] = {
 	{ "reload: faster than the gateway answers", hasty, 2 },
 	{ "reload: while the daemon was down", restarted, 4 },
@@ -265,5 +307,7 @@ const struct directed directed_reload[] = {
 	{ "reload: what really goes", gone, 5 },
 	{ "reload: an external port goes on", port_goes_on, 2 },
 	{ "reload: another choice of mappers", other_mapper, 2 },
+	{ "reload: a mapper that may have more luck", better_mapper, 2 },
+	{ "reload: other mappers while there is no route", mapper_without_route, 1 },
 	{ NULL, NULL, 0 },
 };
