@@ -53,8 +53,8 @@ outside_of(const struct engine_event *event, char out[ENDPOINT_LEN])
 	    event->scattered ? 1 : event->ports, out);
 	n = strlen(out);
 	if (event->scattered)
-		snprintf(out + n, ENDPOINT_LEN - n, " and %u more ports, not in a row,",
-		    event->ports - 1U);
+		snprintf(out + n, ENDPOINT_LEN - n, " and %u more port%s, not in a row,",
+		    event->ports - 1U, event->ports > 2 ? "s" : "");
 	return out;
 }
 
