@@ -12,6 +12,9 @@
 #define PACE_GAP ((mstime)250)
 #define SECOND_REST (32 * 60 * MSTIME_SECOND) /* with PCP's own pace: 6 an hour at most */
 #define NATPMP_SENDS 9u
+/* PCP's series has one step less before its longest, where it is not alone: the same 6. */
+#define LONG_STEP (4 * 60 * MSTIME_SECOND)
+#define LONGEST (60 * 60 * MSTIME_SECOND)
 
 static enum mapper
 contact_first(const struct path *p)
@@ -37,6 +40,8 @@ contact_gap(struct path *p, enum mapper mapper, bool alone)
 		return FIREWALL_GAP;
 	if (mapper == MAPPER_NATPMP && !alone && n > NATPMP_SENDS)
 		return SECOND_REST;
+	if (mapper == MAPPER_PCP && !alone && c->wait[d] > LONG_STEP)
+		c->wait[d] = LONGEST;
 	c->wait[d] = contact_wait(mapper, p->on_link, n, c->wait[d], engine_random(p->engine));
 	return c->wait[d];
 }

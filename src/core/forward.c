@@ -178,7 +178,7 @@ unit_detach(struct engine *e, mstime now, struct unit *u, mstime due)
 			TAILQ_REMOVE(&p->mappings, m, of_path);
 		m->path = NULL;
 		m->expires = 0;
-		m->tries = 0;
+		m->tries = m->refusals = 0;
 		m->suspect = m->moving = m->guessed = false;
 		m->doubted = 0;
 		m->asked_pcp = m->asked_natpmp = false;

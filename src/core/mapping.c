@@ -413,18 +413,25 @@ give_back(struct mapping *m, mstime now, const struct answer *a)
 	return ghost;
 }
 
+/* Without THIRD_PARTY it is this host that was mapped. */
+static void
+give_back_ignored(struct mapping *m, mstime now, const struct answer *a)
+{
+	struct ghost *here = (struct ghost *)give_back(m, now, a);
+
+	if (here != NULL && a->ignored == PCP_THIRD_PARTY)
+		here->has_internal = false;
+}
+
 /* An ignored FILTER lets everybody in, an ignored THIRD_PARTY maps this host instead. */
 static void
 not_as_asked(struct mapping *m, mstime now, const struct answer *a)
 {
 	const struct problem why = { TROUBLE_IGNORED, a->mapper, a->ignored };
-	struct ghost *here;
 
 	if (a->ignored == PCP_THIRD_PARTY && mapping_leased(m, now))
 		ghost_new(m, now, now); /* it has processed it before */
-	here = (struct ghost *)give_back(m, now, a);
-	if (here != NULL && a->ignored == PCP_THIRD_PARTY)
-		here->has_internal = false;
+	give_back_ignored(m, now, a);
 	refuse(m, now, why, IGNORED_WAIT, false);
 }
 
@@ -506,7 +513,11 @@ mapping_answer(struct mapping *m, mstime now, const struct answer *a)
 		return;
 	}
 	if (m->tries == 0 && (!grants(a) || a->ignored != 0 || !portset_granted(m, a))) {
-		revoked(m, now);
+		/* A late copy of the request has opened again what was given back. */
+		if (grants(a) && m->state == MAPPING_FAILED && !mapping_leased(m, now))
+			give_back_ignored(m, now, a);
+		else
+			revoked(m, now);
 		return;
 	}
 	/* The second copy of what nobody asked for looks like the answer. */

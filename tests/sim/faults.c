@@ -487,6 +487,17 @@ fault_strike(struct sim *s)
 
 /* ---- calm ------------------------------------------------------------------------------- */
 
+static mstime
+longest_lease(const struct sim *s, unsigned slot)
+{
+	uint32_t most = 0, limit = s->boxes[s->slots[slot].box].max_life;
+
+	for (unsigned i = 0; i < s->n_wants; i++)
+		if (want_is_on(s, &s->wants[i], slot) && s->wants[i].spec.lifetime > most)
+			most = s->wants[i].spec.lifetime;
+	return (mstime)(most < limit ? most : limit) * MSTIME_SECOND;
+}
+
 /* By when this slot must be well again, now that nothing goes wrong any more. */
 static mstime
 recovered_by(struct sim *s, unsigned slot)
@@ -504,6 +515,9 @@ recovered_by(struct sim *s, unsigned slot)
 		wait += 2 * 1130 * MSTIME_SECOND; /* each fourth probe is in the other protocol */
 	else if (silence > 9 * MINUTE)
 		wait += 2 * 30 * MSTIME_SECOND;
+	/* what a late copy of a create has made anew, elsewhere, is found at the lease's end */
+	if (s->boxes[g->box].never_renews)
+		wait += longest_lease(s, slot);
 	if (g->unnoticed) {
 		mstime most = 0;
 		for (unsigned i = 0; i < s->n_wants; i++) {

@@ -291,6 +291,7 @@ oracle_answered(struct sim *s, struct path *p, const uint8_t *bytes, size_t n)
 {
 	struct track *t = NULL;
 	uint32_t lifetime = 0;
+	bool again;
 
 	s->replies[s->n_replies++ % 64] = s->now;
 	if (n < 2)
@@ -325,9 +326,11 @@ oracle_answered(struct sim *s, struct path *p, const uint8_t *bytes, size_t n)
 		return;
 	if (!t->answered)
 		p->last_answered = true; /* late, but to a question that was open */
+	again = t->answered;
 	t->answered = true;
 	t->result = bytes[3];
-	if (t->result == 0 && lifetime) {
+	/* an update that has overtaken the answer may be the shorter one, and is believed */
+	if (t->result == 0 && lifetime && !(again && t->lifetime && t->lifetime < lifetime)) {
 		t->granted_at = t->first_at;
 		t->lifetime = lifetime;
 	}

@@ -371,10 +371,25 @@ static bool
 is_on_its_way(
     const struct sim *s, const struct want *w, unsigned slot, const struct gw_entry *e, unsigned k)
 {
-	const struct track *t = &s->tracks[track_index(slot, e->protocol, want_port(w, k))];
+	/* a set is asked for by its first port */
+	for (unsigned i = 0; i <= k; i += k ? k : 1) {
+		const struct track *t = &s->tracks[track_index(slot, e->protocol, want_port(w, i))];
+		if ((t->asked_at && s->now - t->asked_at < 5 * MSTIME_SECOND) ||
+		    (t->left_at && s->now - t->left_at < 5 * MSTIME_SECOND))
+			return true;
+	}
+	return false;
+}
 
-	return (t->asked_at && s->now - t->asked_at < 5 * MSTIME_SECOND) ||
-	    (t->left_at && s->now - t->left_at < 5 * MSTIME_SECOND);
+/* Another host's, or for a moment this one's where THIRD_PARTY is ignored. */
+static bool
+is_client(
+    const struct sim *s, const struct want *w, unsigned slot, const struct gw_entry *e, unsigned k)
+{
+	if (!w->spec.has_internal)
+		return e->client == s->slots[slot].local;
+	return e->client == THIRD ||
+	    (e->client == s->slots[slot].local && is_on_its_way(s, w, slot, e, k));
 }
 
 static bool
@@ -386,8 +401,7 @@ entry_is_wanted(const struct sim *s, const struct slot *g, const struct gw_entry
 
 		for (unsigned slot = 0; slot < SLOTS && want_is_live(w); slot++)
 			if (want_is_on(s, w, slot) && s->slots[slot].box == g->box &&
-			    (w->spec.has_internal ? THIRD : s->slots[slot].local) == e->client &&
-			    k < w->spec.count &&
+			    k < w->spec.count && is_client(s, w, slot, e, k) &&
 			    (e->protocol == PROTOCOL_TCP ? w->spec.tcp : w->spec.udp) &&
 			    (!w->spec.require || e->external == wish(w, k) ||
 				is_on_its_way(s, w, slot, e, k)))

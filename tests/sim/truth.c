@@ -149,6 +149,12 @@ find_status(
 	return false;
 }
 
+static mstime
+delay_slack(const struct sim *s)
+{
+	return s->breadth >= WIDE && s->mask & BIT(FAULT_DELAY) ? DELAY_SLACK : 0;
+}
+
 /* Active means: granted by the box that is there now, to the address we have now, and that lease
  * can not have ended. */
 void
@@ -157,9 +163,7 @@ oracle_honest(struct sim *s, const struct want *w, const struct mapping_status *
 	unsigned slot = oracle_slot(s, m);
 	const struct slot *g = &s->slots[slot];
 	const struct path *p = &s->paths[g->path];
-	mstime slack = s->boxes[g->box].max_life < 13          ? SHORT_LEASE_SLACK
-	    : s->breadth >= WIDE && s->mask & BIT(FAULT_DELAY) ? DELAY_SLACK
-							       : 0;
+	mstime slack = s->boxes[g->box].max_life < 13 ? SHORT_LEASE_SLACK : delay_slack(s);
 	const struct grant *t;
 
 	if (m->state != MAPPING_ACTIVE)
@@ -203,9 +207,11 @@ oracle_lease_end(struct sim *s, const struct event *e)
 	struct grant *g = &s->grants[e->count];
 	struct mapping_status m;
 
-	if (g->until >= s->now || engine_next(s->engine) <= s->now) {
+	mstime until = g->until + delay_slack(s);
+
+	if (until >= s->now || engine_next(s->engine) <= s->now) {
 		/* renewed, or a tick is due: this host is late, so ask again when it has come */
-		mstime at = g->until >= s->now ? g->until + 1 : s->now + 500;
+		mstime at = until >= s->now ? until + 1 : s->now + 500;
 		sim_schedule(s, at, H_LEASE_END, 0)->count = e->count;
 		return;
 	}
