@@ -28,7 +28,8 @@ def another_port_is_a_success(t, mapper):
     expect(mapped - reply.time < 0.2 + MARGIN, "published %.2f s after the reply" % (
         mapped - reply.time))
     expect(daemon.process.find(r"\b%d\b" % granted), "the log does not name port %d" % granted)
-    published = daemon.published("tcp-5300").get("EXTERNAL_PORT")
+    t.until(lambda: daemon.published("tcp-5300").get("EXTERNAL_PORT"), 3, "the env file")
+    published = daemon.published("tcp-5300")["EXTERNAL_PORT"]
     expect(published == str(granted), "published: %s, granted: %d" % (published, granted))
     asked = now()
     daemon.renew()
