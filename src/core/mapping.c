@@ -171,7 +171,8 @@ mapping_hurry(struct mapping *m, mstime now)
 {
 	mstime soonest = m->asked + RENEW_GAP > now ? m->asked + RENEW_GAP : now;
 
-	if (m->tries > UNLEARNED_IN_OUTAGE)
+	/* That another protocol answers ends no silence of this one's. */
+	if (m->tries > UNLEARNED_IN_OUTAGE && !path_unlearned(m->path, now, m->maker))
 		m->tries = UNLEARNED_IN_OUTAGE;
 	if (m->state == MAPPING_REQUESTING && m->due > now)
 		mapping_enter(m, now, MAPPING_REQUESTING, now);
