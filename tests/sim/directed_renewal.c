@@ -421,7 +421,31 @@ late_grant(struct stage *st, int variant)
 	    mapped);
 }
 
+/* A box that speaks PCP no more: a lease ends while it is asked for by PCP once more, which is no
+ * question whether PCP is spoken. Each variant meets another moment of that try. */
+static void
+ends_amid_a_renewal(struct stage *st, int variant)
+{
+	uint32_t lifetime = 100 + 3 * (uint32_t)variant;
+
+	st->gateway.probe_interval = 0;
+	stage_grant(st, lifetime);
+	stage_start(st);
+	stage_path_up(st);
+	stage_forwards(st, 1, 3600);
+	EXPECT(st, stage_wait(st, 1000, stage_all_active), "not mapped");
+	st->box.speaks = SPEAKS_NATPMP;
+	st->box.stranger = STRANGER_V0_8;
+	while (st->n_sent < 2 && !st->failed)
+		stage_run(st, 100);
+	st->box.stranger = STRANGER_MUTE;
+	stage_run_until(st, st->begin + (lifetime + 20) * MSTIME_SECOND);
+	EXPECT(st, stage_all_active(st), "not mapped by NAT-PMP when the lease has ended");
+	EXPECT(st, stage_noted_count(st, EVENT_FAILED, 0) == 0, "failed");
+}
+
 const struct directed directed_renewal[] = {
+	{ "a lease ends amid its renewal", ends_amid_a_renewal, 30 },
 	{ "a grant that a copy's refusal has overtaken", late_grant, 2 },
 	{ "S-11 ICMP blips", icmp_blips, 2 },
 	{ "S-12 believed until it ends", believed, 2 },
