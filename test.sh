@@ -213,26 +213,26 @@ computing()
 	priority=(setsid nice -n 10 sh -c '{ echo 10 >/proc/self/autogroup; } 2>/dev/null; exec "$@"' sh)
 
 	# All that is compiled, tests too, but without running them again.
-	run 600 "$scratch/clang.log" make -j2 -C "$scratch/clang" check TESTS=
+	run 1200 "$scratch/clang.log" make -j2 -C "$scratch/clang" check TESTS=
 	status=$?
 	count 'clang, no warning' "$status" $((status == 0)) $((status != 0)) "$scratch/clang.log"
 
 	if [ -z "$fast" ]; then
-		run 900 "$scratch/mutants.log" sh "$scratch/src/tests/mutants/run.sh" "$scratch/src"
+		run 1500 "$scratch/mutants.log" sh "$scratch/src/tests/mutants/run.sh" "$scratch/src"
 		status=$?
 		read -r good bad < <(results "$scratch/mutants.log")
 		count 'mutants' "$status" "${good:-0}" "${bad:-0}" "$scratch/mutants.log"
 	fi
 
 	# The simulator takes ten times as long with sanitizers: all of its worlds are for `make distcheck`.
-	run 900 "$scratch/check.log" make -j2 -C "$scratch/gcc" check VERBOSE=yes \
+	run 1500 "$scratch/check.log" make -j2 -C "$scratch/gcc" check VERBOSE=yes \
 		SIM_ARGUMENTS='--directed --crashes 2 --worlds 20'
 	status=$?
 	sum_checks "$scratch/gcc"
 	count 'gcc, sanitizers, make check' "$status" "$good" "$bad" "$scratch/check.log" "$more"
 
 	if [ -z "$fast" ]; then
-		run 900 "$scratch/distcheck.log" make -j2 -C "$scratch/clang" distcheck
+		run 1500 "$scratch/distcheck.log" make -j2 -C "$scratch/clang" distcheck
 		status=$?
 		count 'make distcheck' "$status" $((status == 0)) $((status != 0)) \
 			"$scratch/distcheck.log"
@@ -253,7 +253,7 @@ totals()
 lab()
 {
 	local log="$scratch/lab.log"
-	run 1100 "$log" "$scratch/src/tests/again.sh" 5 python3 -B "$scratch/src/tests/lab/run.py" \
+	run 2700 "$log" "$scratch/src/tests/again.sh" 5 python3 -B "$scratch/src/tests/lab/run.py" \
 		--portleased "$scratch/gcc/portleased" --plain "$scratch/clang/portleased" \
 		--fakegw "$scratch/gcc/tests/gateway/fakegw" --capture "$scratch/lab.pcap" ${fast:+--fast}
 	status=$?
@@ -282,7 +282,7 @@ suite()
 {
 	local name=$1 title=$2 log="$scratch/$1.log"
 	shift 2
-	run 1100 "$log" "$scratch/src/tests/again.sh" 3 python3 -B "$scratch/src/tests/$name/run.py" \
+	run 2700 "$log" "$scratch/src/tests/again.sh" 3 python3 -B "$scratch/src/tests/$name/run.py" \
 		--portleased "$scratch/gcc/portleased" "$@" \
 		--fakegw "$scratch/gcc/tests/gateway/fakegw"
 	status=$?
