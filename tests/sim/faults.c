@@ -518,6 +518,10 @@ recovered_by(struct sim *s, unsigned slot)
 	/* what a late copy of a create has made anew, elsewhere, is found at the lease's end */
 	if (s->boxes[g->box].never_renews)
 		wait += longest_lease(s, slot);
+	/* a lease in a protocol that another box, or firmware, does not speak is believed to its
+	 * end at the latest */
+	if (s->mask & (BIT(FAULT_CAFE) | BIT(FAULT_FIRMWARE)) && g->unnoticed)
+		wait += longest_lease(s, slot);
 	if (g->unnoticed) {
 		mstime most = 0;
 		for (unsigned i = 0; i < s->n_wants; i++) {
