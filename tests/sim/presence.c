@@ -68,8 +68,12 @@ told_is_so(struct sim *s, const struct want *w, enum family family, uint8_t prot
 		*up &=
 		    s->views[track_index(oracle_slot(s, first), protocol, want_port(w, k))].state ==
 		    MAPPING_ACTIVE;
-	return t->up == *up &&
-	    (!t->up || (!memcmp(ports, t->ports, sizeof ports) && oracle_same_external(t, first)));
+	if (t->up != *up || !t->up)
+		return t->up == *up;
+	/* A silent gateway cannot be asked for its address: what was told stays until it can. */
+	return !memcmp(ports, t->ports, sizeof ports) &&
+	    (oracle_same_external(t, first) ||
+		(!first->has_external && host_path(s, oracle_slot(s, first))->silent));
 }
 
 static void
