@@ -94,6 +94,14 @@ path_maps_again(struct path *p, mstime now)
 		plan_pcp(p, now);
 }
 
+static void
+speak_pcp(struct path *p, mstime now)
+{
+	p->mapper = MAPPER_PCP;
+	p->pcp_again = MSTIME_NEVER;
+	path_speaks_pcp(p, now);
+}
+
 bool
 path_speak(struct path *p, mstime now, enum mapper mapper)
 {
@@ -106,18 +114,17 @@ path_speak(struct path *p, mstime now, enum mapper mapper)
 		p->switches = 0;
 		p->switched = now;
 	}
-	p->mapper = mapper;
 	p->engine->unsaved = true;
 	if (mapper == MAPPER_NATPMP) {
+		p->mapper = MAPPER_NATPMP;
 		plan_pcp(p, now);
 		if (p->address_due == MSTIME_NEVER && p->address_at < 0)
 			p->address_due = now;
 		if (p->mapless > now)
 			natpmp_maps(p, now);
 	} else {
-		p->pcp_again = MSTIME_NEVER;
 		p->mapless = 0;
-		path_speaks_pcp(p, now);
+		speak_pcp(p, now);
 	}
 	return true;
 }
@@ -270,11 +277,8 @@ path_insists(struct path *p, mstime now)
 	if (!path_allows(p, MAPPER_PCP) || heard < 0 || now - heard >= MINUTE ||
 	    p->switches < SWITCH_LIMIT || now - p->switched >= SWITCH_YOUNG)
 		return false;
-	if (p->mapper != MAPPER_PCP) {
-		p->mapper = MAPPER_PCP;
-		p->pcp_again = MSTIME_NEVER;
-		path_speaks_pcp(p, now);
-	}
+	if (p->mapper != MAPPER_PCP)
+		speak_pcp(p, now);
 	return true;
 }
 

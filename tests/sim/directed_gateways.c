@@ -422,6 +422,20 @@ grants_a_second(struct stage *st, const uint8_t *bytes, size_t n, const struct g
 	return false;
 }
 
+/* Forwards on this gateway, each at its own time. */
+static void
+many(struct stage *st, const char *gateway, uint16_t first)
+{
+	for (uint16_t port = first; port < first + HUNGRY; port++) {
+		char name[16];
+		struct forward_spec f = forward(name, gateway, port, 0);
+
+		snprintf(name, sizeof(name), "f%u", port);
+		stage_want(st, &f);
+		stage_run(st, 97);
+	}
+}
+
 static void
 hungry(struct stage *st, int variant, uint32_t other)
 {
@@ -438,15 +452,7 @@ hungry(struct stage *st, int variant, uint32_t other)
 	stage_path_up(st);
 	if (variant >= 2)
 		lan_up(st, other);
-	/* each at its own time */
-	for (uint16_t i = 0; i < HUNGRY; i++) {
-		char name[16];
-		struct forward_spec f = forward(name, "default", (uint16_t)(5000 + i), 0);
-
-		snprintf(name, sizeof(name), "f%u", i);
-		stage_want(st, &f);
-		stage_run(st, 97);
-	}
+	many(st, "default", 5000);
 }
 
 /* Its leases of a second keep it busy; the other one's renewals are on time all the same. The other
@@ -499,14 +505,7 @@ shared_appetite(struct stage *st, int variant)
 	mstime at;
 
 	hungry(st, variant, TWIN);
-	for (uint16_t i = 0; i < HUNGRY; i++) {
-		char name[16];
-		struct forward_spec f = forward(name, "lan", (uint16_t)(6000 + i), 0);
-
-		snprintf(name, sizeof(name), "g%u", i);
-		stage_want(st, &f);
-		stage_run(st, 97);
-	}
+	many(st, "lan", 6000);
 	stage_run(st, MINUTE);
 	at = st->now;
 	stage_run(st, MINUTE);
