@@ -255,7 +255,7 @@ give_up(struct path *p, mstime now)
 	bool question = is_question(p);
 
 	p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
-	if (x.kind == EXCHANGE_ANNOUNCE && x.mapper != p->mapper) {
+	if (x.kind != EXCHANGE_MAP && x.mapper != p->mapper) {
 		path_unheard(p, now, x.mapper); /* only a polite question */
 		return;
 	}
@@ -263,12 +263,8 @@ give_up(struct path *p, mstime now)
 		mapping_unsupported(x.mapping, now);
 		return;
 	}
-	if (x.kind == EXCHANGE_ADDRESS && p->mapless > now && p->mapper == MAPPER_PCP)
-		return; /* only a question, too */
-	if (x.kind == EXCHANGE_ADDRESS && path_needs_address(p, now))
-		p->address_due = now + ((30 * MSTIME_SECOND) << p->address_misses);
-	if (x.kind == EXCHANGE_ADDRESS && p->address_misses < 5)
-		p->address_misses++;
+	if (x.kind == EXCHANGE_ADDRESS)
+		path_address_later(p, now);
 	if (x.kind == EXCHANGE_ANNOUNCE && !x.probe && !p->announce_works) {
 		/* It maps, but has never answered this: silence may mean nothing. */
 		p->announce_deaf = p->announce_misses + 1u >= DEAF_AFTER;

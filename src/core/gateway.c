@@ -233,7 +233,7 @@ path_alive(struct path *p, mstime now)
 		if (p->address_due != MSTIME_NEVER)
 			p->address_due = now;
 		/* What was not answered before may be now. */
-		p->unheard[dialect(MAPPER_PCP)] = 0;
+		p->unheard[0] = p->unheard[1] = 0;
 		if (p->pcp_again != MSTIME_NEVER)
 			p->pcp_again = earlier(p->pcp_again, now + path_pcp_rest(p));
 	}
@@ -263,8 +263,9 @@ next_check(struct path *p, mstime now, enum mapper heard)
 	/* NAT-PMP's map replies carry no address: it is asked along with them, not too often. */
 	if (interval == 0)
 		interval = MINUTE;
-	/* For leases of a time when only NAT-PMP was spoken, seldom. */
-	if (heard == MAPPER_PCP)
+	/* For leases of a time when only NAT-PMP was spoken, seldom; unless it may be spoken no
+	 * more, which three questions tell. */
+	if (heard == MAPPER_PCP && p->unlearned[dialect(MAPPER_NATPMP)] == 0)
 		interval *= 10;
 	if (p->address_due == MSTIME_NEVER && path_needs_address(p, now) &&
 	    (p->address_at < 0 || now - p->address_at >= interval))
@@ -303,6 +304,15 @@ path_heard(struct path *p, mstime now, enum mapper mapper, const uint32_t *epoch
 	if (mapper == MAPPER_PCP && !p->pcp_spoken)
 		path_speaks_pcp(p, now);
 	p->pcp_spoken |= mapper == MAPPER_PCP;
+}
+
+void
+path_address_later(struct path *p, mstime now)
+{
+	if (path_needs_address(p, now))
+		p->address_due = now + ((30 * MSTIME_SECOND) << p->address_misses);
+	if (p->address_misses < 5)
+		p->address_misses++;
 }
 
 void

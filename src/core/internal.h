@@ -417,6 +417,8 @@ bool path_external(const struct path *, mstime now, struct netaddr *out);
 /* Something acceptable came in, spoken by `mapper`. `epoch` is NULL when it carried none. */
 void path_heard(struct path *, mstime now, enum mapper, const uint32_t *epoch);
 void path_address(struct path *, mstime now, bool ok, const struct netaddr *);
+/* NAT-PMP's question for it went unanswered. */
+void path_address_later(struct path *, mstime now);
 /* It is there, whatever it said. */
 void path_alive(struct path *, mstime now);
 void path_reset_contact(struct path *, mstime now);

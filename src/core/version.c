@@ -15,9 +15,11 @@
 /* A series of first questions as it is in the end: 9 have been sent, the next wait is long. */
 #define SERIES 9u
 #define SERIES_WAIT (9 * MINUTE)
-/* So many version errors in a row, or unanswered questions, are no forger's and no lost ones. */
+/* So many version errors in a row, or unanswered questions, are no forger's and no lost ones. PCP's
+ * questions are single packets then, NAT-PMP's are bursts. */
 #define UNLEARNED_ERRORS 3u
 #define UNLEARNED_QUESTIONS 8u
+#define UNLEARNED_BURSTS 3u
 
 mstime
 path_pcp_rest(const struct path *p)
@@ -168,21 +170,28 @@ void
 path_unheard(struct path *p, mstime now, enum mapper mapper)
 {
 	unsigned d = dialect(mapper);
+	unsigned enough = mapper == MAPPER_PCP ? UNLEARNED_QUESTIONS : UNLEARNED_BURSTS;
+	/* Some boxes map, but never answer this: it says nothing of the leases. */
+	bool works = mapper == MAPPER_PCP ? p->announce_works : p->address_at >= 0;
 
 	/* Its clock as it was is nothing to compare an announcement with. */
-	if (p->unheard[d] < UNLEARNED_QUESTIONS && ++p->unheard[d] == UNLEARNED_QUESTIONS)
+	if (p->unheard[d] < enough && ++p->unheard[d] == enough)
 		p->epochs[d].known = false;
-	/* Some boxes map by PCP, but never answer this: it says nothing of the leases. */
-	if (!p->announce_works)
+	if (mapper == MAPPER_NATPMP)
+		path_address_later(p, now);
+	if (!works)
 		return;
 	/* Nor does it in an outage: something else must have been heard, and for that something
 	 * must be asked. */
-	if (p->unheard[d] < UNLEARNED_QUESTIONS)
-		p->address_due = earlier(p->address_due, now);
+	if (p->unheard[d] < enough) {
+		mstime *due = mapper == MAPPER_PCP ? &p->address_due : &p->check_due;
+
+		*due = earlier(*due, now);
+	}
 	if (p->heard <= p->unheard_at || !path_unlearned(p, now, mapper))
 		return;
 	p->unheard_at = now;
-	if (++p->unlearned[d] < UNLEARNED_QUESTIONS)
+	if (++p->unlearned[d] < enough)
 		return;
 	p->unlearned[d] = 0;
 	unlearn(p, now, mapper, true);
@@ -337,8 +346,12 @@ path_version_error(struct path *p, mstime now, enum mapper spoken, uint32_t rest
 	}
 	/* Is it so? In an outage the next probe asks, elsewhere a question. */
 	p->not_before = now;
-	if (spoken == MAPPER_PCP)
-		p->check_due = now;
-	else
+	if (spoken == MAPPER_NATPMP) {
 		p->address_due = now;
+		return;
+	}
+	p->check_due = now;
+	/* Then what has made NAT-PMP's leases is asked again. */
+	if (path_needs_address(p, now))
+		p->address_due = now + MINUTE;
 }

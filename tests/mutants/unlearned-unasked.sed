@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: ISC
 # file: src/core/version.c
 # what: a version error changes the protocol, and nobody asks whether that is so
-s/^\t\tp->check_due = now;/\t\t;/
+s/^\tp->check_due = now;/\t;/

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: ISC */
+#include "directed.h"
+#include "stage.h"
+
+/* A router with another firmware has an empty table, and may speak another protocol. */
+
+#define STRANGERS 5u
+
+struct firmware {
+	enum gw_speaks before, after;
+	/* How long it may take until it has what was mapped, if it says nothing to what it speaks
+	 * no more, and if it refuses that. */
+	mstime silent, refusing;
+};
+
+static const struct firmware firmwares[] = {
+	{ SPEAKS_BOTH, SPEAKS_NATPMP, 10 * MINUTE, 4 * MINUTE },
+	{ SPEAKS_PCP, SPEAKS_NATPMP, 10 * MINUTE, 4 * MINUTE },
+	{ SPEAKS_NATPMP, SPEAKS_PCP, 4 * MINUTE, 3 * MINUTE },
+	{ SPEAKS_BOTH, SPEAKS_PCP, 70 * MSTIME_SECOND, 70 * MSTIME_SECOND },
+};
+
+#define FIRMWARES (sizeof(firmwares) / sizeof(firmwares[0]))
+
+/* What is no version error counts as silence. */
+static const struct stranger {
+	enum gw_stranger pcp, natpmp; /* to the protocol named */
+	bool refuses_pcp, refuses_natpmp;
+} strangers[STRANGERS] = {
+	{ STRANGER_MUTE, STRANGER_MUTE, false, false },
+	{ STRANGER_V0_8, STRANGER_V2_24, true, true },
+	{ STRANGER_V0_4, STRANGER_FRAGMENT, true, true },
+	{ STRANGER_V0_OP0, STRANGER_V1, true, false },
+	{ STRANGER_ODD, STRANGER_V2_24, false, true },
+};
+
+static bool
+mapped(struct stage *st)
+{
+	return gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000) != NULL &&
+	    gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5001) != NULL && stage_all_active(st);
+}
+
+/* Nothing is announced, and the leases of two hours have more than half an hour to go to their
+ * renewal: the questions of every minute find it. 20 … 39: after an outage of 90 s. */
+static void
+another_firmware(struct stage *st, int variant)
+{
+	const struct firmware *f = &firmwares[(unsigned)variant % FIRMWARES];
+	const struct stranger *s = &strangers[(unsigned)variant / FIRMWARES % STRANGERS];
+	bool to_pcp = f->after == SPEAKS_PCP;
+	bool refuses = to_pcp ? s->refuses_natpmp : s->refuses_pcp;
+	enum kind_of_request spoken = to_pcp ? PCP_REQUEST : NATPMP_REQUEST;
+	unsigned packets;
+	mstime at;
+
+	st->box.speaks = f->before;
+	stage_grant(st, 7200);
+	stage_start(st);
+	stage_path_up(st);
+	stage_forwards(st, 2, 7200);
+	EXPECT(st, stage_wait(st, 5 * MSTIME_SECOND, mapped), "not mapped in 5 s");
+	stage_run(st, 15 * MINUTE);
+	st->mute = (unsigned)variant >= FIRMWARES * STRANGERS;
+	stage_run(st, st->mute ? 90 * MSTIME_SECOND : 0);
+	st->mute = false;
+	st->box.speaks = f->after;
+	st->box.stranger = to_pcp ? s->natpmp : s->pcp;
+	gw_restart(&st->box, st->now, false);
+	at = st->now;
+	EXPECT(st, stage_wait(st, refuses ? f->refusing : f->silent, mapped), "not mapped");
+	packets = stage_count(st, ANY_REQUEST, 0, at, st->now);
+	EXPECT(st, packets <= (refuses ? 20 : 50), "%u packets", packets);
+	/* What is refused is asked in the other protocol right after the first question. */
+	EXPECT(st, !refuses || stage_count(st, spoken, 0, at, at + 65 * MSTIME_SECOND) > 0,
+	    "nobody asks whether it is so");
+	at = st->now;
+	stage_run(st, 30 * MINUTE);
+	packets = stage_count(st, ANY_REQUEST, 0, at, st->now);
+	EXPECT(st, packets <= 70, "%u packets later", packets);
+	EXPECT(st, stage_noted_count(st, EVENT_FAILED, 0) == 0, "failed");
+}
+
+const struct directed directed_firmware[] = {
+	{ "another firmware, another protocol", another_firmware, 40 },
+	{ NULL, NULL, 0 },
+};
