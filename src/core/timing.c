@@ -188,6 +188,7 @@ renewal_next(
 /*
  * RFC 6887 section 7.4: short lifetime errors 30 s, long ones 30 minutes; the number in the reply
  * rules within 30 s … 1 h (short) and 15 min … 1 h (long). miniupnpd sends 0 with long errors.
+ * 7, no address, is asked for again every 15 minutes at least (Q-085).
  * RFC 6886 gives no times: what may pass by itself (3, 4) is short, the rest is long.
  */
 mstime
@@ -212,5 +213,7 @@ refusal_wait(enum mapper mapper, uint16_t result, uint32_t lifetime, unsigned at
 	if ((mapper == MAPPER_PCP && result != PCP_NETWORK_FAILURE) ||
 	    (mapper != MAPPER_PCP && result == NATPMP_OUT_OF_RESOURCES))
 		wait = max(wait, (30 * SECOND) << (attempt < 5 ? attempt : 5));
-	return min(max(wait, 30 * SECOND), result == 0 ? 15 * MINUTE : HOUR);
+	if (result == 0 || (mapper == MAPPER_PCP && result == PCP_NETWORK_FAILURE))
+		wait = min(wait, 15 * MINUTE);
+	return min(max(wait, 30 * SECOND), HOUR);
 }

@@ -289,6 +289,8 @@ results(struct stage *st, int variant)
 	const struct sent *last = NULL;
 	struct mapping_status m;
 	unsigned long long result = c->result;
+	/* An address may come back soon, whatever the gateway says. */
+	mstime most = c->mapper == 0 && c->result == 7 ? 901 * MSTIME_SECOND : HOUR + MINUTE;
 
 	st->script = say_no;
 	simple(st, c->mapper ? MAPPER_NATPMP : MAPPER_PCP, 3600);
@@ -310,14 +312,14 @@ results(struct stage *st, int variant)
 			gap = MINUTE * 20;
 		EXPECT(st, gap >= (c->brief ? 30 * MSTIME_SECOND : 15 * MINUTE),
 		    "result %llu: asked again after %lld ms", result, (long long)gap);
-		EXPECT(st, gap <= HOUR + MINUTE, "result %llu: asked again after %lld s", result,
+		EXPECT(st, i == 0 || gap <= most, "result %llu: asked again after %lld s", result,
 		    (long long)gap / 1000);
 		last = s;
 	}
-	EXPECT(st, last && st->now - last->at <= HOUR + MINUTE, "result %llu: given up", result);
+	EXPECT(st, last && st->now - last->at <= most, "result %llu: given up", result);
 	st->script = NULL;
-	EXPECT(st, stage_wait(st, HOUR + MINUTE, stage_all_active),
-	    "result %llu: not mapped an hour after it ended", result);
+	EXPECT(st, stage_wait(st, most, stage_all_active), "result %llu: not mapped after it ended",
+	    result);
 }
 
 /* ---- S-19: no address ------------------------------------------------------------------- */
