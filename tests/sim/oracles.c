@@ -109,6 +109,23 @@ budget_of_silence(struct sim *s, struct path *p)
 		sim_fail(s, "%u packets in an hour to a silent gateway", p->sent_hour);
 }
 
+/* Well or not: when nothing goes wrong any more, a gateway is not asked again and again whether it
+ * is there and which address it has. */
+static void
+pace_of_questions(struct sim *s, struct path *p)
+{
+	mstime every = (mstime)slot_gateway(s, p->slot)->probe_interval * MSTIME_SECOND;
+	unsigned most = 60u + 3u * (unsigned)(10 * MINUTE / (every ? every : MINUTE));
+
+	if (!s->calm || s->now - s->calm_since < 10 * MINUTE ||
+	    s->now - p->questions_since >= 10 * MINUTE) {
+		p->questions_since = s->now;
+		p->questions = 0;
+	}
+	if (++p->questions > most)
+		sim_fail(s, "%u questions in 10 minutes to gateway %u", p->questions, p->slot);
+}
+
 static unsigned
 count_since(const mstime ring[64], unsigned n, mstime since)
 {
@@ -283,6 +300,8 @@ oracle_request(struct sim *s, struct path *p, const uint8_t *bytes, size_t n)
 		serial(s, p, bytes, n);
 	if (q.version == 0 ? q.opcode != 0 : q.opcode == 1)
 		map_request(s, p, &q);
+	else
+		pace_of_questions(s, p);
 }
 
 /* A datagram is about to be handed to the engine. */

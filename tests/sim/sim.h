@@ -176,6 +176,8 @@ struct path {
 	mstime since;  /* last network event: the budgets of silence start anew */
 	unsigned sent_first, sent_hour;
 	mstime hour;
+	unsigned questions; /* since then, of both protocols */
+	mstime questions_since;
 	/* NAT-PMP requests are serial */
 	uint8_t last[12];
 	size_t last_len;
