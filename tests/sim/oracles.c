@@ -9,6 +9,7 @@
 
 #define STORM_WINDOW (5 * MSTIME_SECOND)
 #define STORM_MAX 40u
+#define CALM_WINDOW (10 * MINUTE)
 #define NATPMP_WAIT 250
 #define RENEW_MIN (4 * MSTIME_SECOND)
 
@@ -109,21 +110,31 @@ budget_of_silence(struct sim *s, struct path *p)
 		sim_fail(s, "%u packets in an hour to a silent gateway", p->sent_hour);
 }
 
+static unsigned
+in_window(const struct sim *s, struct window *w, mstime length)
+{
+	if (s->now - w->since > length)
+		*w = (struct window){ .since = s->now };
+	return ++w->n;
+}
+
+/* A gateway without faults for so long, be all well again or not. */
+static bool
+long_calm(const struct sim *s)
+{
+	return s->calm && s->now - s->calm_since >= CALM_WINDOW;
+}
+
 /* Well or not: when nothing goes wrong any more, a gateway is not asked again and again whether it
  * is there and which address it has. */
 static void
 pace_of_questions(struct sim *s, struct path *p)
 {
 	mstime every = (mstime)slot_gateway(s, p->slot)->probe_interval * MSTIME_SECOND;
-	unsigned most = 60u + 3u * (unsigned)(10 * MINUTE / (every ? every : MINUTE));
+	unsigned most = 60u + 3u * (unsigned)(CALM_WINDOW / (every ? every : MINUTE));
 
-	if (!s->calm || s->now - s->calm_since < 10 * MINUTE ||
-	    s->now - p->questions_since >= 10 * MINUTE) {
-		p->questions_since = s->now;
-		p->questions = 0;
-	}
-	if (++p->questions > most)
-		sim_fail(s, "%u questions in 10 minutes to gateway %u", p->questions, p->slot);
+	if (long_calm(s) && in_window(s, &p->questions, CALM_WINDOW) > most)
+		sim_fail(s, "%u questions in 10 minutes to gateway %u", most + 1, p->slot);
 }
 
 static unsigned
@@ -204,12 +215,19 @@ pace_of_mapping(struct sim *s, struct path *p, const struct gw_request *q, struc
 static void
 no_loop(struct sim *s, const struct gw_request *q, struct track *t)
 {
-	if (s->now - t->burst_at > STORM_WINDOW) {
-		t->burst_at = s->now;
-		t->burst = 0;
-	}
-	if (++t->burst > 20)
-		sim_fail(s, "port %u asked for %u times in 5 s", q->internal, t->burst);
+	if (in_window(s, &t->burst, STORM_WINDOW) > 20)
+		sim_fail(s, "port %u asked for %u times in 5 s", q->internal, t->burst.n);
+}
+
+/* Nor for hours in vain. */
+static void
+pace_of_tries(struct sim *s, const struct path *p, const struct want *w, struct track *t)
+{
+	mstime every = oracle_renewal(s, w, p->slot);
+	unsigned most = 40u + 4u * (unsigned)(CALM_WINDOW / (every > 2000 ? every : 2000));
+
+	if (long_calm(s) && in_window(s, &t->tries, CALM_WINDOW) > most)
+		sim_fail(s, "%u requests in 10 minutes for a port of %s", most + 1, w->spec.name);
 }
 
 /* To get another port a mapping is deleted and made anew, at once and seldom. */
@@ -274,6 +292,7 @@ map_request(struct sim *s, struct path *p, const struct gw_request *q)
 		return;
 	}
 	pace_of_mapping(s, p, q, t);
+	pace_of_tries(s, p, w, t);
 	if (t->answered || !t->asked_at)
 		t->first_at = s->now;
 	t->asked_at = s->now;

@@ -166,6 +166,12 @@ struct event {
 	uint8_t bytes[SIM_PACKET];
 };
 
+/* How many since then. */
+struct window {
+	mstime since;
+	unsigned n;
+};
+
 struct path {
 	uint32_t number;
 	unsigned slot, box;
@@ -176,8 +182,7 @@ struct path {
 	mstime since;  /* last network event: the budgets of silence start anew */
 	unsigned sent_first, sent_hour;
 	mstime hour;
-	unsigned questions; /* since then, of both protocols */
-	mstime questions_since;
+	struct window questions; /* of both protocols */
 	/* NAT-PMP requests are serial */
 	uint8_t last[12];
 	size_t last_len;
@@ -206,8 +211,8 @@ struct track {
 	mstime granted_at;
 	uint32_t lifetime;
 	bool pcp;
-	mstime burst_at;
-	unsigned burst, deletes;
+	struct window burst, tries;
+	unsigned deletes;
 	mstime deletes_since;
 };
 
