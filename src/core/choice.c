@@ -3,6 +3,9 @@
 
 /* Whose turn it is on a path: the next request, when nothing is outstanding. */
 
+#define DEAF_PROBE 7u /* the eighth, unless a renewal follows soon */
+#define DEAF_WAIT (5 * 60 * MSTIME_SECOND)
+
 static bool
 more_urgent(const struct mapping *a, const struct mapping *b, mstime now)
 {
@@ -31,7 +34,8 @@ due_mapping(struct path *p, mstime now)
 }
 
 /* In an outage nothing need be due: the mapping that has waited longest serves as the probe, but
- * a long PCP lease only in its own windows (RFC 6887 section 11.2.1). */
+ * a long PCP lease only in its own windows (RFC 6887 section 11.2.1), and once: the gateway may be
+ * there, and no longer answer ANNOUNCE. */
 static struct mapping *
 probe_mapping(struct path *p, mstime now)
 {
@@ -44,8 +48,10 @@ probe_mapping(struct path *p, mstime now)
 		/* One that another protocol made than is spoken now would not be answered. */
 		bool stranger = mapping_leased(m, now) && m->maker != p->mapper;
 
-		if (m->unit == NULL || m->tries == 0 || m->state == MAPPING_FAILED || stranger ||
-		    (patient && !p->announce_deaf))
+		bool serves = m->tries > 0 && (!patient || p->announce_deaf);
+		bool once = patient && p->probes == DEAF_PROBE && m->due > now + DEAF_WAIT;
+
+		if (m->unit == NULL || m->state == MAPPING_FAILED || stranger || !(serves || once))
 			continue;
 		if (best == NULL || m->asked < best->asked)
 			best = m;
@@ -83,14 +89,19 @@ exchange_other_turn(const struct path *p, unsigned probe)
 }
 
 static bool
-other_dialect(const struct path *p, struct job *job)
+other_dialect(struct path *p, mstime now, struct job *job)
 {
 	enum mapper other = p->mapper == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
+	struct mapping *m = due_mapping(p, now);
 
 	if (!exchange_other_turn(p, p->probes))
 		return false;
 	*job = (struct job){ other == MAPPER_PCP ? EXCHANGE_ANNOUNCE : EXCHANGE_ADDRESS, other,
 		NULL, false };
+	/* Some map by PCP, but do not answer ANNOUNCE. */
+	if (other == MAPPER_PCP && !p->announce_works && m != NULL &&
+	    m->state == MAPPING_REQUESTING && ask_possible(m, other))
+		*job = (struct job){ EXCHANGE_MAP, other, m, false };
 	return true;
 }
 
@@ -99,7 +110,7 @@ exchange_next_job(struct path *p, mstime now, struct job *job)
 {
 	struct mapping *m;
 
-	if (p->outage && other_dialect(p, job))
+	if (p->outage && other_dialect(p, now, job))
 		return true;
 	if (!p->outage && check_job(p, now, job))
 		return true;

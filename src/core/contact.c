@@ -65,11 +65,14 @@ static void
 contact_send(struct path *p, mstime now, enum mapper mapper, bool first, bool alone)
 {
 	struct contact *c = &p->contact;
-	struct mapping *m = first ? head(p, mapper) : NULL;
+	unsigned d = dialect(mapper);
+	/* Some map by PCP, but do not answer ANNOUNCE: each fourth time it is a request here, too.
+	 */
+	bool maps = first || (mapper == MAPPER_PCP && p->contact.sends[d] % 4 == 3);
+	struct mapping *m = maps ? head(p, mapper) : NULL;
 	enum exchange_kind kind = m != NULL ? EXCHANGE_MAP
 	    : mapper == MAPPER_PCP          ? EXCHANGE_ANNOUNCE
 					    : EXCHANGE_ADDRESS;
-	unsigned d = dialect(mapper);
 	int error;
 
 	if (m != NULL && c->sends[d] % 4 == 0)

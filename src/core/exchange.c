@@ -265,6 +265,8 @@ give_up(struct path *p, mstime now)
 	}
 	if (x.kind == EXCHANGE_ADDRESS)
 		path_address_later(p, now);
+	if (x.kind == EXCHANGE_ANNOUNCE && p->announce_lost < DEAF_AFTER)
+		p->announce_lost++;
 	if (x.kind == EXCHANGE_ANNOUNCE && !x.probe && !p->announce_works) {
 		/* It maps, but has never answered this: silence may mean nothing. */
 		p->announce_deaf = p->announce_misses + 1u >= DEAF_AFTER;
@@ -326,6 +328,17 @@ exchange_calm(struct path *p)
 	x->probe = false;
 	x->wait = contact_wait(x->mapper, p->on_link, 1, 0, engine_random(p->engine));
 	x->deadline = x->last + x->wait;
+}
+
+/* PCP has mapped something. If that ends an outage that ANNOUNCE has not, it may be deaf to that
+ * since an update. */
+void
+exchange_mapped(struct path *p)
+{
+	if (!p->outage || p->announce_lost < DEAF_AFTER)
+		return;
+	p->announce_works = false;
+	p->announce_lost = p->announce_misses = 0;
 }
 
 void

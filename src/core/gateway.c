@@ -157,7 +157,7 @@ path_forget(struct path *p)
 	p->mapper = MAPPER_NONE;
 	p->answered = p->pcp_spoken = p->announce_works = p->announce_deaf = false;
 	p->plain = p->indulgent = p->singly = false;
-	p->address_misses = p->announce_misses = 0;
+	p->address_misses = p->announce_misses = p->announce_lost = 0;
 	p->pcp_again = MSTIME_NEVER;
 	p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
 	memset(p->epochs, 0, sizeof(p->epochs));

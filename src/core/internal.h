@@ -184,14 +184,15 @@ struct path {
 	bool answered;      /* ever, the state file counts */
 	bool pcp_spoken;    /* PCP was, since the last reboot */
 	mstime mapless;     /* until then PCP makes no mappings here (UNSUPP_OPCODE), NAT-PMP may */
-	bool announce_works; /* PCP ANNOUNCE was answered here */
-	uint8_t announce_misses;
-	bool announce_deaf;     /* it never is, though MAP is */
-	uint8_t address_misses; /* bursts for the address in a row */
-	bool plain;             /* descriptions are refused */
-	bool indulgent;         /* PREFER_FAILURE is */
-	bool singly;            /* PORT_SET is, or has no effect */
-	mstime set_asked;       /* the last request with it; -1: never */
+	bool announce_works;     /* PCP ANNOUNCE was answered here */
+	uint8_t announce_misses; /* bursts in vain, where it has not worked */
+	uint8_t announce_lost;   /* in a row, of any kind */
+	bool announce_deaf;      /* it never is, though MAP is */
+	uint8_t address_misses;  /* bursts for the address in a row */
+	bool plain;              /* descriptions are refused */
+	bool indulgent;          /* PREFER_FAILURE is */
+	bool singly;             /* PORT_SET is, or has no effect */
+	mstime set_asked;        /* the last request with it; -1: never */
 	uint64_t set_ports; /* a bit for each port that was asked for with it just before that */
 	mstime pcp_again;   /* NAT-PMP is spoken, but PCP preferred: next try */
 	mstime switched;    /* last change of mapper */
@@ -444,6 +445,9 @@ void path_speaks_pcp(struct path *, mstime now);
 void path_version_error(struct path *, mstime now, enum mapper spoken, uint32_t rest);
 /* This protocol was spoken here, but now only the other is answered: another firmware. */
 bool path_unlearned(const struct path *, mstime now, enum mapper);
+/* So it is: the leases that it made in this protocol are over or, unless that is certain, suspect.
+ */
+void path_unlearn(struct path *, mstime now, enum mapper, bool certain);
 /* A polite question in a protocol that is not spoken at present went unanswered. */
 void path_unheard(struct path *, mstime now, enum mapper);
 
@@ -480,6 +484,8 @@ bool exchange_other_turn(const struct path *, unsigned probe);
 void path_work(struct path *, mstime now, bool answered);
 mstime path_next(const struct path *);
 void exchange_done(struct path *, mstime now);
+/* PCP has answered MAP, before path_heard(). */
+void exchange_mapped(struct path *);
 /* The outage is over: a probe that is on its way is an ordinary request. */
 void exchange_calm(struct path *);
 /* From now on every delete that is left goes out once, 2 ms apart. */

@@ -151,11 +151,10 @@ renewal_again(struct mapping *m, mstime now)
 void
 mapping_unanswered(struct mapping *m, mstime now)
 {
-	/* Nobody can renew it any more, and the gateway has forgotten it with its old firmware. */
-	if (m->expires != 0 && m->tries >= UNLEARNED && path_unlearned(m->path, now, m->maker)) {
-		m->expires = now;
-		mapping_age(m, now);
-	}
+	/* Nobody can renew it any more, and the gateway has forgotten it with its old firmware, and
+	 * whatever else was made by that protocol. */
+	if (m->expires != 0 && m->tries >= UNLEARNED && path_unlearned(m->path, now, m->maker))
+		path_unlearn(m->path, now, m->maker, true);
 	if (!mapping_leased(m, now) || m->suspect)
 		mapping_enter(m, now, m->state, now); /* its turn comes with the next probe */
 	else

@@ -84,7 +84,8 @@ memory_apply(struct engine *e, struct path *p, mstime now)
 			p->epochs[d] =
 			    (struct epoch){ .known = s->has_epoch[d] && s->epoch_at[d] <= now,
 				    .value = s->epoch[d],
-				    .at = s->epoch_at[d] };
+				    .at = s->epoch_at[d],
+				    .same_at = s->epoch_at[d] };
 		/* Sooner than the usual hour: this is only what once was. */
 		if (p->mapper == MAPPER_NATPMP && path_allows(p, MAPPER_PCP) &&
 		    path_preferred(p) == MAPPER_PCP)

@@ -345,6 +345,7 @@ pcp_map(struct path *p, mstime now, const struct pcp_reply *r)
 	a.ignored = option_ignored(m, r);
 	if (p->exchange.mapping == m && p->exchange.mapper == MAPPER_PCP && mapping_expects(m, &a))
 		exchange_done(p, now);
+	exchange_mapped(p);
 	path_heard(
 	    p, now, MAPPER_PCP, late && is_older(p, MAPPER_PCP, r->epoch) ? NULL : &r->epoch);
 	/* A lease is never moved to another protocol while it lives. */
@@ -389,6 +390,7 @@ pcp_input(struct path *p, mstime now, const void *bytes, size_t n)
 		exchange_done(p, now);
 		p->announce_works = true;
 		p->announce_deaf = false;
+		p->announce_lost = 0;
 	} else if (overtaken(p, MAPPER_PCP, r.epoch, NULL)) {
 		return;
 	}

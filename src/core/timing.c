@@ -53,7 +53,7 @@ epoch_is_reset(const struct epoch *e, enum mapper mapper, uint32_t value, mstime
 	if (!e->known || e->unusable)
 		return false;
 	/* Standing still at 0 is what a gateway without a clock says, not a reboot. */
-	if (value == 0 && e->value == 0 && elapsed >= 3 * SECOND)
+	if (value == 0 && e->value == 0)
 		return false;
 	if (client + 2 < server - server / 16)
 		return true;
@@ -70,7 +70,9 @@ epoch_observe(struct epoch *e, enum mapper mapper, uint32_t value, mstime now)
 	if (!e->known || value != e->value) {
 		e->repeats = 0;
 		e->unusable = false;
-	} else if (now - e->at >= 3 * SECOND) {
+		e->same_at = now;
+	} else if (now - e->same_at >= 3 * SECOND) {
+		e->same_at = now;
 		if (e->repeats < 2)
 			e->repeats++;
 		/* 0 proves it at once; another number might be two quick reboots. */

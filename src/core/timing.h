@@ -24,6 +24,7 @@ struct epoch {
 	uint8_t repeats;
 	uint32_t value;
 	mstime at;
+	mstime same_at; /* a repetition counts 3 s later, however many came */
 };
 
 /* Does `value` at `now` mean that the gateway lost its state? Changes nothing. */

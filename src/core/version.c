@@ -69,20 +69,24 @@ natpmp_maps(struct path *p, mstime now)
 }
 
 /* Once in an hour it is asked whether it speaks NAT-PMP as well; path_speak() follows if it does,
- * and otherwise the mapping is refused when its turn comes again. */
+ * and otherwise the mapping is refused when its turn comes again. Where that is known, only a lease
+ * of before was still asked for by PCP. */
 bool
 path_maps_otherwise(struct mapping *m, mstime now, const struct answer *a)
 {
 	struct path *p = m->path;
+	bool known = p->mapper == MAPPER_NATPMP;
 
-	if (a->mapper != MAPPER_PCP || a->result != PCP_UNSUPP_OPCODE || p->mapless > now ||
-	    p->mapper != MAPPER_PCP || m->unit == NULL || mapping_leased(m, now) ||
-	    !path_allows(p, MAPPER_NATPMP) || !ask_possible(m, MAPPER_NATPMP))
+	if (a->mapper != MAPPER_PCP || a->result != PCP_UNSUPP_OPCODE || m->unit == NULL ||
+	    mapping_leased(m, now) || !path_allows(p, MAPPER_NATPMP) ||
+	    !ask_possible(m, MAPPER_NATPMP) || (!known && p->mapless > now))
 		return false;
-	p->mapless = now + HOUR;
-	p->address_due = now;
 	m->tries = 0;
-	mapping_enter(m, now, MAPPING_REQUESTING, now + ELSEWHERE_WAIT);
+	if (!known) {
+		p->mapless = now + HOUR;
+		p->address_due = now;
+	}
+	mapping_enter(m, now, MAPPING_REQUESTING, known ? now : now + ELSEWHERE_WAIT);
 	return true;
 }
 
@@ -145,13 +149,14 @@ path_unlearned(const struct path *p, mstime now, enum mapper mapper)
  * is another one and has begun with an empty table. After version errors, which can be forged, each
  * lease is asked for once more by its own protocol; silence is nobody's trick.
  */
-static void
-unlearn(struct path *p, mstime now, enum mapper mapper, bool certain)
+void
+path_unlearn(struct path *p, mstime now, enum mapper mapper, bool certain)
 {
 	struct mapping *m;
 
 	if (mapper == MAPPER_PCP)
 		p->pcp_spoken = false; /* asked hourly from now on */
+	p->unlearned[dialect(mapper)] = 0;
 	p->epochs[dialect(mapper)].known = false;
 	TAILQ_FOREACH(m, &p->mappings, of_path)
 	{
@@ -191,10 +196,8 @@ path_unheard(struct path *p, mstime now, enum mapper mapper)
 	if (p->heard <= p->unheard_at || !path_unlearned(p, now, mapper))
 		return;
 	p->unheard_at = now;
-	if (++p->unlearned[d] < enough)
-		return;
-	p->unlearned[d] = 0;
-	unlearn(p, now, mapper, true);
+	if (++p->unlearned[d] >= enough)
+		path_unlearn(p, now, mapper, true);
 }
 
 static void
@@ -202,10 +205,8 @@ refused_version(struct path *p, mstime now, enum mapper mapper)
 {
 	unsigned d = dialect(mapper);
 
-	if (!path_unlearned(p, now, mapper) || ++p->unlearned[d] < UNLEARNED_ERRORS)
-		return;
-	p->unlearned[d] = 0;
-	unlearn(p, now, mapper, false);
+	if (path_unlearned(p, now, mapper) && ++p->unlearned[d] >= UNLEARNED_ERRORS)
+		path_unlearn(p, now, mapper, false);
 }
 
 /* The protocol that made this lease is not spoken any more, or so it seems. A lease of a gateway

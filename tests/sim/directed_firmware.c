@@ -81,7 +81,118 @@ another_firmware(struct stage *st, int variant)
 	EXPECT(st, stage_noted_count(st, EVENT_FAILED, 0) == 0, "failed");
 }
 
+/* What one protocol has made is over together, though each lease has its own tries. NAT-PMP is
+ * preferred, so nobody asks whether PCP is spoken but the renewals. */
+static void
+together(struct stage *st, int variant)
+{
+	mstime at;
+
+	(void)variant;
+	st->gateway.mappers[0] = MAPPER_NATPMP;
+	st->gateway.mappers[1] = MAPPER_PCP;
+	st->box.speaks = SPEAKS_PCP;
+	st->box.stranger = STRANGER_V2_24;
+	stage_grant(st, 7200);
+	stage_start(st);
+	stage_path_up(st);
+	stage_forwards(st, 2, 7200);
+	EXPECT(st, stage_wait(st, 5 * MSTIME_SECOND, mapped), "not mapped in 5 s");
+	stage_run(st, 15 * MINUTE);
+	st->box.speaks = SPEAKS_NATPMP;
+	st->box.stranger = STRANGER_MUTE;
+	gw_restart(&st->box, st->now, false);
+	at = st->now;
+	EXPECT(st, stage_wait(st, 17 * MINUTE, mapped), "not mapped when the renewals are in vain");
+	EXPECT(st, stage_count(st, ANY_REQUEST, 0, at, st->now) <= 100, "%u packets",
+	    stage_count(st, ANY_REQUEST, 0, at, st->now));
+}
+
+/* it maps by PCP, and is silent to ANNOUNCE. */
+static bool
+deaf(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	(void)st;
+	(void)bytes;
+	(void)n;
+	return q->version == 2 && q->opcode == 0;
+}
+
+/* That and silence to NAT-PMP is all that it says: a request by PCP must be tried. 0: NAT-PMP is
+ * preferred; 1: it has spoken NAT-PMP before its update. */
+static void
+maps_only(struct stage *st, int variant)
+{
+	st->gateway.mappers[0] = variant == 0 ? MAPPER_NATPMP : MAPPER_PCP;
+	st->gateway.mappers[1] = variant == 0 ? MAPPER_PCP : MAPPER_NATPMP;
+	st->box.speaks = variant == 0 ? SPEAKS_PCP : SPEAKS_NATPMP;
+	st->script = deaf;
+	stage_grant(st, 120);
+	stage_start(st);
+	stage_path_up(st);
+	stage_forwards(st, 2, 3600);
+	EXPECT(st, stage_wait(st, 15 * MSTIME_SECOND, mapped), "not mapped in 15 s");
+	if (variant == 0)
+		return;
+	st->box.speaks = SPEAKS_PCP;
+	gw_restart(&st->box, st->now, false);
+	stage_run(st, 120 * MSTIME_SECOND);
+	EXPECT(st, stage_wait(st, 2 * MINUTE, mapped), "not mapped 4 minutes after its update");
+}
+
+/* It no longer answers ANNOUNCE. That is an outage at first, but not for long, and not again. */
+static void
+gone_deaf(struct stage *st, int variant)
+{
+	struct gateway_status g;
+	mstime at;
+
+	st->box.speaks = variant % 2 == 0 ? SPEAKS_PCP : SPEAKS_BOTH;
+	stage_grant(st, 7200);
+	stage_start(st);
+	stage_path_up(st);
+	stage_forwards(st, 2, 7200);
+	EXPECT(st, stage_wait(st, 5 * MSTIME_SECOND, mapped), "not mapped in 5 s");
+	stage_run(st, 10 * MINUTE);
+	st->script = deaf;
+	if (variant >= 2)
+		gw_restart(&st->box, st->now, false);
+	at = st->now;
+	stage_run(st, 5 * MINUTE);
+	EXPECT(st, stage_gateway(st, &g) && g.state == GATEWAY_READY, "still called silent");
+	EXPECT(st, stage_wait(st, 10 * MINUTE, mapped), "not mapped again");
+	at = st->now;
+	stage_run(st, 10 * HOUR);
+	EXPECT(st, stage_noted_count(st, EVENT_GATEWAY_SILENT, at) == 0, "called silent again");
+	EXPECT(st, stage_count(st, ANY_REQUEST, 0, at, st->now) <= 200, "%u packets in 10 hours",
+	    stage_count(st, ANY_REQUEST, 0, at, st->now));
+	EXPECT(st, stage_noted_count(st, EVENT_LOST, at) == 0, "lost");
+}
+
+/* It makes no mappings by PCP since its update (UNSUPP_OPCODE), but by NAT-PMP, which the first
+ * refusal finds out. The leases of before that are refused next go the same way. */
+static void
+gone_mapless(struct stage *st, int variant)
+{
+	(void)variant;
+	st->box.speaks = SPEAKS_BOTH;
+	stage_grant(st, 7200);
+	stage_start(st);
+	stage_path_up(st);
+	stage_forwards(st, 5, 7200);
+	EXPECT(st, stage_wait(st, 5 * MSTIME_SECOND, mapped), "not mapped in 5 s");
+	stage_run(st, 10 * MINUTE);
+	st->box.pcp_refusal = 4;
+	gw_restart(&st->box, st->now, false);
+	EXPECT(st, stage_wait(st, 75 * MSTIME_SECOND, mapped), "not mapped by NAT-PMP");
+	EXPECT(st, stage_noted_count(st, EVENT_FAILED, 0) == 0, "failed");
+}
+
 const struct directed directed_firmware[] = {
 	{ "another firmware, another protocol", another_firmware, 40 },
+	{ "another firmware: all leases together", together, 1 },
+	{ "Q-043 no answer but to MAP", maps_only, 2 },
+	{ "Q-043 no answer to ANNOUNCE since an update", gone_deaf, 4 },
+	{ "UNSUPP_OPCODE since an update", gone_mapless, 1 },
 	{ NULL, NULL, 0 },
 };

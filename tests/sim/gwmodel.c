@@ -9,7 +9,7 @@ gw_epoch(const struct gw_box *b, mstime now)
 	int64_t up = now - b->boot;
 
 	if (b->frozen)
-		return 0;
+		return b->frozen_at;
 	up += up / 1000 * b->drift_ppm / 1000;
 	return b->epoch_base + (uint32_t)(up / 1000);
 }

@@ -104,7 +104,8 @@ struct gw_box {
 	uint32_t min_life, max_life; /* equal: always this */
 	unsigned table;              /* so many entries, then full */
 
-	bool frozen;           /* epoch always 0 */
+	bool frozen;           /* epoch always the same … */
+	uint32_t frozen_at;    /* … mostly 0 */
 	uint32_t epoch_base;   /* added to the uptime */
 	uint32_t restart_step; /* epoch at a restart: 0 = starts anew, else jumps ahead */
 	int drift_ppm;
