@@ -46,19 +46,23 @@ contact_gap(struct path *p, enum mapper mapper, bool alone)
 	return c->wait[d];
 }
 
-/* Deleting goes before asking, here too. */
+/* Deleting goes before asking, here too, and is a question itself where nothing is asked for. */
 static struct mapping *
 head(struct path *p, enum mapper mapper)
 {
-	struct mapping *m, *ghost;
+	struct mapping *m, *ghost, *last = NULL;
 
 	TAILQ_FOREACH(m, &p->mappings, of_path)
-	if (m->unit != NULL && m->state == MAPPING_REQUESTING && ask_possible(m, mapper) &&
-	    !rival_leaves(m)) {
+	{
+		if (m->unit == NULL && m->maker == mapper)
+			last = m;
+		if (m->unit == NULL || m->state != MAPPING_REQUESTING || !ask_possible(m, mapper) ||
+		    rival_leaves(m))
+			continue;
 		ghost = mapping_blocker(m);
 		return ghost != NULL && ghost->maker == mapper ? ghost : m;
 	}
-	return NULL;
+	return last;
 }
 
 static void

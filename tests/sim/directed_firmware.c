@@ -140,6 +140,40 @@ maps_only(struct stage *st, int variant)
 	EXPECT(st, stage_wait(st, 2 * MINUTE, mapped), "not mapped 4 minutes after its update");
 }
 
+/* The first grant is lost on its way, and the forward is taken away: what asks whether the gateway
+ * is there is the deletion, since nothing else would be answered. */
+static bool
+loses_grants(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	struct gw_outcome outcome;
+	uint8_t o[GW_PACKET_MAX];
+
+	if (q->opcode == 0 || q->lifetime == 0)
+		return deaf(st, bytes, n, q);
+	gw_answer(&st->box, st->now, LOCAL, bytes, n, o, &outcome);
+	return true;
+}
+
+static void
+deleted_unheard(struct stage *st, int variant)
+{
+	(void)variant;
+	st->box.speaks = SPEAKS_PCP;
+	st->script = loses_grants;
+	stage_grant(st, 86400);
+	stage_start(st);
+	stage_path_up(st);
+	stage_forwards(st, 1, 86400);
+	stage_run(st, 200);
+	EXPECT(st, gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000) != NULL, "no mapping");
+	engine_unwant(st->engine, st->now, "f0");
+	stage_run(st, MINUTE);
+	EXPECT(st, gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000) == NULL, "left behind");
+	stage_run(st, MINUTE);
+	EXPECT(st, stage_count(st, ANY_REQUEST, 0, st->now - MINUTE, st->now) == 0,
+	    "still asked for something");
+}
+
 /* It no longer answers ANNOUNCE. That is an outage at first, but not for long, and not again. */
 static void
 gone_deaf(struct stage *st, int variant)
@@ -192,6 +226,7 @@ const struct directed directed_firmware[] = {
 	{ "another firmware, another protocol", another_firmware, 40 },
 	{ "another firmware: all leases together", together, 1 },
 	{ "Q-043 no answer but to MAP", maps_only, 2 },
+	{ "Q-043 no answer but to MAP, and a lost grant", deleted_unheard, 1 },
 	{ "Q-043 no answer to ANNOUNCE since an update", gone_deaf, 4 },
 	{ "UNSUPP_OPCODE since an update", gone_mapless, 1 },
 	{ NULL, NULL, 0 },
