@@ -16,6 +16,13 @@ more_urgent(const struct mapping *a, const struct mapping *b, mstime now)
 	return a_leased && a->expires < b->expires;
 }
 
+/* A lease that another protocol has made than is spoken now. */
+static bool
+is_stranger(const struct mapping *m, mstime now)
+{
+	return mapping_leased(m, now) && m->maker != m->path->mapper;
+}
+
 static struct mapping *
 due_mapping(struct path *p, mstime now)
 {
@@ -26,6 +33,9 @@ due_mapping(struct path *p, mstime now)
 		if (m->state == MAPPING_RELEASING && m->due <= now)
 			return m;
 		if (mapping_next(m) > now || m->state == MAPPING_RELEASING)
+			continue;
+		/* In an outage it is asked first whether it is there, in what it speaks. */
+		if (p->outage && m->suspect && is_stranger(m, now))
 			continue;
 		if ((best == NULL || more_urgent(m, best, now)) && !mapping_blocked(m))
 			best = m;
@@ -44,14 +54,11 @@ probe_mapping(struct path *p, mstime now)
 	TAILQ_FOREACH(m, &p->mappings, of_path)
 	{
 		bool patient = m->maker == MAPPER_PCP && mapping_leased(m, now) && !m->suspect;
-
-		/* One that another protocol made than is spoken now would not be answered. */
-		bool stranger = mapping_leased(m, now) && m->maker != p->mapper;
-
 		bool serves = m->tries > 0 && (!patient || p->announce_deaf);
 		bool once = patient && p->probes == DEAF_PROBE && m->due > now + DEAF_WAIT;
 
-		if (m->unit == NULL || m->state == MAPPING_FAILED || stranger || !(serves || once))
+		if (m->unit == NULL || m->state == MAPPING_FAILED || is_stranger(m, now) ||
+		    !(serves || once))
 			continue;
 		if (best == NULL || m->asked < best->asked)
 			best = m;
@@ -92,15 +99,17 @@ static bool
 other_dialect(struct path *p, mstime now, struct job *job)
 {
 	enum mapper other = p->mapper == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
-	struct mapping *m = due_mapping(p, now);
+	struct mapping *m;
 
 	if (!exchange_other_turn(p, p->probes))
 		return false;
 	*job = (struct job){ other == MAPPER_PCP ? EXCHANGE_ANNOUNCE : EXCHANGE_ADDRESS, other,
 		NULL, false };
-	/* Some map by PCP, but do not answer ANNOUNCE. */
-	if (other == MAPPER_PCP && !p->announce_works && m != NULL &&
-	    m->state == MAPPING_REQUESTING && ask_possible(m, other))
+	if (other == MAPPER_NATPMP || p->announce_works)
+		return true;
+	/* That may be all that it answers. */
+	m = due_mapping(p, now);
+	if (m != NULL && m->state == MAPPING_REQUESTING && ask_possible(m, other))
 		*job = (struct job){ EXCHANGE_MAP, other, m, false };
 	return true;
 }

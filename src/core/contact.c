@@ -12,6 +12,7 @@
 #define PACE_GAP ((mstime)250)
 #define SECOND_REST (32 * 60 * MSTIME_SECOND) /* with PCP's own pace: 6 an hour at most */
 #define NATPMP_SENDS 9u
+#define MAPS_ONLY 7u
 /* PCP's series has one step less before its longest, where it is not alone: the same 6. */
 #define LONG_STEP (4 * 60 * MSTIME_SECOND)
 #define LONGEST (60 * 60 * MSTIME_SECOND)
@@ -69,17 +70,16 @@ static void
 contact_send(struct path *p, mstime now, enum mapper mapper, bool first, bool alone)
 {
 	struct contact *c = &p->contact;
-	unsigned d = dialect(mapper);
-	/* Some map by PCP, but do not answer ANNOUNCE: each fourth time it is a request here, too.
-	 */
-	bool maps = first || (mapper == MAPPER_PCP && p->contact.sends[d] % 4 == 3);
+	unsigned d = dialect(mapper), n = c->sends[d];
+	/* Silent to that, and to NAT-PMP for a minute, it may still map by PCP. */
+	bool maps = first || (mapper == MAPPER_PCP && n >= MAPS_ONLY && n % 2 == 1);
 	struct mapping *m = maps ? head(p, mapper) : NULL;
 	enum exchange_kind kind = m != NULL ? EXCHANGE_MAP
 	    : mapper == MAPPER_PCP          ? EXCHANGE_ANNOUNCE
 					    : EXCHANGE_ADDRESS;
 	int error;
 
-	if (m != NULL && c->sends[d] % 4 == 0)
+	if (m != NULL && n % 4 == 0)
 		ask_doubt(m);
 	c->sends[d]++;
 	c->last[d] = now;

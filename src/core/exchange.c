@@ -333,12 +333,15 @@ exchange_calm(struct path *p)
 /* PCP has mapped something. If that ends an outage that ANNOUNCE has not, it may be deaf to that
  * since an update. */
 void
-exchange_mapped(struct path *p)
+exchange_mapped(struct path *p, mstime now)
 {
 	if (!p->outage || p->announce_lost < DEAF_AFTER)
 		return;
 	p->announce_works = false;
 	p->announce_lost = p->announce_misses = 0;
+	/* Is it so? In the next outage that would be believed. */
+	p->check_due = now;
+	p->hinted = true;
 }
 
 void

@@ -167,9 +167,15 @@ unit_detach(struct engine *e, mstime now, struct unit *u, mstime due)
 			/* Not on the heels of a request, which it might overtake. */
 			mstime calm = e->stopping && m->tries > 0 ? m->asked + HEELS : now;
 
-			if (!mapping_leased(m, now))
+			bool leased = mapping_leased(m, now);
+
+			if (!leased)
 				m->maker = mapping_mapper(m, now);
 			ghost_new(m, now, later(due, calm));
+			if (!leased && m->maker == MAPPER_NATPMP && m->open_pcp) {
+				m->maker = MAPPER_PCP;
+				ghost_new(m, now, later(due, calm));
+			}
 		}
 		ask_leaves(m, now);
 		if (p->exchange.mapping == m)
@@ -181,7 +187,7 @@ unit_detach(struct engine *e, mstime now, struct unit *u, mstime due)
 		m->tries = m->refusals = 0;
 		m->suspect = m->moving = m->guessed = false;
 		m->doubted = 0;
-		m->asked_pcp = m->asked_natpmp = false;
+		m->asked_pcp = m->asked_natpmp = m->open_pcp = false;
 		if (u->blocked)
 			m->problem = (struct problem){ .trouble = TROUBLE_NONE };
 		mapping_enter(m, now, MAPPING_WAITING, MSTIME_NEVER);

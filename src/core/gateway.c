@@ -295,8 +295,10 @@ path_heard(struct path *p, mstime now, enum mapper mapper, const uint32_t *epoch
 
 		if (epoch_observe(&p->epochs[dialect(mapper)], mapper, *epoch, now)) {
 			p->pcp_spoken = false;
-			/* The other protocol's clock would tell of the same reboot again. */
-			p->epochs[1 - dialect(mapper)].known = false;
+			/* The other protocol's clock would tell of the same reboot again, unless it
+			 * stands still. */
+			if (!p->epochs[1 - dialect(mapper)].unusable)
+				p->epochs[1 - dialect(mapper)].known = false;
 			path_recover(p, now);
 		}
 		p->engine->unsaved |= first;

@@ -48,6 +48,7 @@ struct mapping {
 	bool contested : 1; /* a copy of the request was refused: another may have been granted */
 	bool asked_pcp : 1; /* a PCP request was sent on this path */
 	bool asked_natpmp : 1;
+	bool open_pcp : 1;  /* PCP was asked to make it, and nothing was answered */
 	bool described : 1; /* the last PCP request had a DESCRIPTION … */
 	bool insisted : 1;  /* … and a PREFER_FAILURE */
 	bool moving : 1;    /* deleted to be made anew, which is not done yet */
@@ -485,7 +486,7 @@ void path_work(struct path *, mstime now, bool answered);
 mstime path_next(const struct path *);
 void exchange_done(struct path *, mstime now);
 /* PCP has answered MAP, before path_heard(). */
-void exchange_mapped(struct path *);
+void exchange_mapped(struct path *, mstime now);
 /* The outage is over: a probe that is on its way is an ordinary request. */
 void exchange_calm(struct path *);
 /* From now on every delete that is left goes out once, 2 ms apart. */

@@ -111,7 +111,7 @@ mapping_sent(struct mapping *m, mstime now, enum mapper mapper)
 	m->contested = false;
 	m->asked = now;
 	if (mapper == MAPPER_PCP)
-		m->asked_pcp = true;
+		m->asked_pcp = m->open_pcp = true;
 	else
 		m->asked_natpmp = true;
 }
@@ -152,8 +152,9 @@ void
 mapping_unanswered(struct mapping *m, mstime now)
 {
 	/* Nobody can renew it any more, and the gateway has forgotten it with its old firmware, and
-	 * whatever else was made by that protocol. */
-	if (m->expires != 0 && m->tries >= UNLEARNED && path_unlearned(m->path, now, m->maker))
+	 * whatever else was made by that protocol. While nothing is answered that is not known. */
+	if (!m->path->outage && m->expires != 0 && m->tries >= UNLEARNED &&
+	    path_unlearned(m->path, now, m->maker))
 		path_unlearn(m->path, now, m->maker, true);
 	if (!mapping_leased(m, now) || m->suspect)
 		mapping_enter(m, now, m->state, now); /* its turn comes with the next probe */
@@ -170,8 +171,9 @@ mapping_hurry(struct mapping *m, mstime now)
 {
 	mstime soonest = m->asked + RENEW_GAP > now ? m->asked + RENEW_GAP : now;
 
-	/* That another protocol answers ends no silence of this one's. */
-	if (m->tries > UNLEARNED_IN_OUTAGE && !path_unlearned(m->path, now, m->maker))
+	/* That another protocol answers the first probe ends no silence of this one's. */
+	if (m->tries > UNLEARNED_IN_OUTAGE &&
+	    (m->path->probes > 1 || !path_unlearned(m->path, now, m->maker)))
 		m->tries = UNLEARNED_IN_OUTAGE;
 	if (m->state == MAPPING_REQUESTING && m->due > now)
 		mapping_enter(m, now, MAPPING_REQUESTING, now);

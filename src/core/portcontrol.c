@@ -345,7 +345,7 @@ pcp_map(struct path *p, mstime now, const struct pcp_reply *r)
 	a.ignored = option_ignored(m, r);
 	if (p->exchange.mapping == m && p->exchange.mapper == MAPPER_PCP && mapping_expects(m, &a))
 		exchange_done(p, now);
-	exchange_mapped(p);
+	exchange_mapped(p, now);
 	path_heard(
 	    p, now, MAPPER_PCP, late && is_older(p, MAPPER_PCP, r->epoch) ? NULL : &r->epoch);
 	/* A lease is never moved to another protocol while it lives. */

@@ -65,7 +65,7 @@ let_out(struct mapping *m, struct mapping *after, mstime now)
 	m->carried = false;
 	m->forgotten = after->forgotten;
 	m->tries = m->refusals = 0;
-	m->copies = m->asked_pcp = m->asked_natpmp = false;
+	m->copies = m->asked_pcp = m->asked_natpmp = m->open_pcp = false;
 	m->asked = m->before = 0;
 	TAILQ_INSERT_AFTER(&m->path->mappings, after, m, of_path);
 	if (m->unit->blocked)

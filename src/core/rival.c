@@ -138,7 +138,7 @@ rival_meet(struct unit *u, mstime now)
 		m->problem = (struct problem){ .trouble = TROUBLE_DUPLICATE };
 		m->decided = true;
 		m->tries = 0;
-		m->asked_pcp = m->asked_natpmp = false;
+		m->asked_pcp = m->asked_natpmp = m->open_pcp = false;
 		if (u->path->exchange.mapping == m)
 			u->path->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
 		mapping_enter(m, now, MAPPING_FAILED, MSTIME_NEVER);

@@ -146,8 +146,9 @@ path_unlearned(const struct path *p, mstime now, enum mapper mapper)
 
 /*
  * The box has spoken this protocol, and does so no more, while it answers the other: its firmware
- * is another one and has begun with an empty table. After version errors, which can be forged, each
- * lease is asked for once more by its own protocol; silence is nobody's trick.
+ * is another one and has begun with an empty table. After version errors, which can be forged, and
+ * silence to questions, which may be all that it has unlearned (Q-043), each lease is asked for
+ * once more by its own protocol; when that is in vain it is certain.
  */
 void
 path_unlearn(struct path *p, mstime now, enum mapper mapper, bool certain)
@@ -180,7 +181,7 @@ path_unheard(struct path *p, mstime now, enum mapper mapper)
 	bool works = mapper == MAPPER_PCP ? p->announce_works : p->address_at >= 0;
 
 	/* Its clock as it was is nothing to compare an announcement with. */
-	if (p->unheard[d] < enough && ++p->unheard[d] == enough)
+	if (!p->outage && p->unheard[d] < enough && ++p->unheard[d] == enough)
 		p->epochs[d].known = false;
 	if (mapper == MAPPER_NATPMP)
 		path_address_later(p, now);
@@ -197,7 +198,7 @@ path_unheard(struct path *p, mstime now, enum mapper mapper)
 		return;
 	p->unheard_at = now;
 	if (++p->unlearned[d] >= enough)
-		path_unlearn(p, now, mapper, true);
+		path_unlearn(p, now, mapper, false);
 }
 
 static void

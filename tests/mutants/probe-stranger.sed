@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: ISC
 # file: src/core/choice.c
 # what: in an outage a lease is the probe though its protocol is refused
-s/bool stranger = .*;/bool stranger = false;/
+s/is_stranger(m, now) ||/false ||/
