@@ -5,6 +5,10 @@
 
 #define DEAF_PROBE 7u /* the eighth, unless a renewal follows soon */
 #define DEAF_WAIT (5 * 60 * MSTIME_SECOND)
+/* So many probes, and three ANNOUNCEs among them: it may have become deaf to that. */
+#define DEAF_PROBES 48u
+/* What it does not speak has one probe of eight, which is no turn of exchange_other_turn(). */
+#define STRANGER_PROBE 6u
 
 static bool
 more_urgent(const struct mapping *a, const struct mapping *b, mstime now)
@@ -16,11 +20,18 @@ more_urgent(const struct mapping *a, const struct mapping *b, mstime now)
 	return a_leased && a->expires < b->expires;
 }
 
-/* A lease that another protocol has made than is spoken now. */
+/* Would it be asked for in a protocol that cannot make it? So it is told, and waits. */
+static bool
+is_impossible(const struct mapping *m, mstime now)
+{
+	return m->state == MAPPING_REQUESTING && !ask_possible(m, mapping_mapper(m, now));
+}
+
+/* Would it be asked for in another protocol than is spoken? */
 static bool
 is_stranger(const struct mapping *m, mstime now)
 {
-	return mapping_leased(m, now) && m->maker != m->path->mapper;
+	return mapping_mapper(m, now) != m->path->mapper;
 }
 
 static struct mapping *
@@ -34,8 +45,10 @@ due_mapping(struct path *p, mstime now)
 			return m;
 		if (mapping_next(m) > now || m->state == MAPPING_RELEASING)
 			continue;
-		/* In an outage it is asked first whether it is there, in what it speaks. */
-		if (p->outage && m->suspect && is_stranger(m, now))
+		/* In an outage it is asked whether it is there, in what it speaks. */
+		if (p->outage && p->probes % 8 != STRANGER_PROBE && is_stranger(m, now))
+			continue;
+		if (is_impossible(m, now))
 			continue;
 		if ((best == NULL || more_urgent(m, best, now)) && !mapping_blocked(m))
 			best = m;
@@ -55,10 +68,11 @@ probe_mapping(struct path *p, mstime now)
 	{
 		bool patient = m->maker == MAPPER_PCP && mapping_leased(m, now) && !m->suspect;
 		bool serves = m->tries > 0 && (!patient || p->announce_deaf);
-		bool once = patient && p->probes == DEAF_PROBE && m->due > now + DEAF_WAIT;
+		bool once = patient && p->probes == DEAF_PROBE && m->refusals == 0 &&
+		    m->due > now + DEAF_WAIT;
 
 		if (m->unit == NULL || m->state == MAPPING_FAILED || is_stranger(m, now) ||
-		    !(serves || once))
+		    is_impossible(m, now) || !(serves || once))
 			continue;
 		if (best == NULL || m->asked < best->asked)
 			best = m;
@@ -105,12 +119,15 @@ other_dialect(struct path *p, mstime now, struct job *job)
 		return false;
 	*job = (struct job){ other == MAPPER_PCP ? EXCHANGE_ANNOUNCE : EXCHANGE_ADDRESS, other,
 		NULL, false };
-	if (other == MAPPER_NATPMP || p->announce_works)
+	if (other == MAPPER_NATPMP || (p->announce_works && p->probes < DEAF_PROBES))
 		return true;
 	/* That may be all that it answers. */
-	m = due_mapping(p, now);
-	if (m != NULL && m->state == MAPPING_REQUESTING && ask_possible(m, other))
+	TAILQ_FOREACH(m, &p->mappings, of_path)
+	if (m->unit != NULL && m->state == MAPPING_REQUESTING && mapping_next(m) <= now &&
+	    ask_possible(m, other) && !mapping_blocked(m)) {
 		*job = (struct job){ EXCHANGE_MAP, other, m, false };
+		break;
+	}
 	return true;
 }
 

@@ -47,21 +47,32 @@ contact_gap(struct path *p, enum mapper mapper, bool alone)
 	return c->wait[d];
 }
 
+static struct mapping *
+blocker(const struct mapping *m, enum mapper mapper)
+{
+	struct mapping *ghost;
+
+	TAILQ_FOREACH(ghost, &m->path->mappings, of_path)
+	if (ghost->unit == NULL && ghost->maker == mapper && portset_overlap(ghost, m))
+		return ghost;
+	return NULL;
+}
+
 /* Deleting goes before asking, here too, and is a question itself where nothing is asked for. */
 static struct mapping *
-head(struct path *p, enum mapper mapper)
+head(struct path *p, mstime now, enum mapper mapper)
 {
 	struct mapping *m, *ghost, *last = NULL;
 
 	TAILQ_FOREACH(m, &p->mappings, of_path)
 	{
-		if (m->unit == NULL && m->maker == mapper)
+		if (m->unit == NULL && m->maker == mapper && m->due <= now)
 			last = m;
 		if (m->unit == NULL || m->state != MAPPING_REQUESTING || !ask_possible(m, mapper) ||
 		    rival_leaves(m))
 			continue;
-		ghost = mapping_blocker(m);
-		return ghost != NULL && ghost->maker == mapper ? ghost : m;
+		ghost = blocker(m, mapper);
+		return ghost != NULL ? ghost : m;
 	}
 	return last;
 }
@@ -73,7 +84,7 @@ contact_send(struct path *p, mstime now, enum mapper mapper, bool first, bool al
 	unsigned d = dialect(mapper), n = c->sends[d];
 	/* Silent to that, and to NAT-PMP for a minute, it may still map by PCP. */
 	bool maps = first || (mapper == MAPPER_PCP && n >= MAPS_ONLY && n % 2 == 1);
-	struct mapping *m = maps ? head(p, mapper) : NULL;
+	struct mapping *m = maps ? head(p, now, mapper) : NULL;
 	enum exchange_kind kind = m != NULL ? EXCHANGE_MAP
 	    : mapper == MAPPER_PCP          ? EXCHANGE_ANNOUNCE
 					    : EXCHANGE_ADDRESS;

@@ -335,7 +335,7 @@ exchange_calm(struct path *p)
 void
 exchange_mapped(struct path *p, mstime now)
 {
-	if (!p->outage || p->announce_lost < DEAF_AFTER)
+	if (!p->outage || p->announce_deaf || p->announce_lost < DEAF_AFTER)
 		return;
 	p->announce_works = false;
 	p->announce_lost = p->announce_misses = 0;

@@ -169,8 +169,12 @@ unit_detach(struct engine *e, mstime now, struct unit *u, mstime due)
 
 			bool leased = mapping_leased(m, now);
 
-			if (!leased)
+			if (!leased) {
 				m->maker = mapping_mapper(m, now);
+				/* NAT-PMP's would delete what this host has there. */
+				if (!ask_possible(m, m->maker))
+					m->maker = MAPPER_PCP;
+			}
 			ghost_new(m, now, later(due, calm));
 			if (!leased && m->maker == MAPPER_NATPMP && m->open_pcp) {
 				m->maker = MAPPER_PCP;

@@ -82,7 +82,9 @@ enum mapper
 mapping_mapper(const struct mapping *m, mstime now)
 {
 	const struct path *p = m->path;
-	enum mapper spoken = p->mapper != MAPPER_NONE ? p->mapper : path_preferred(p);
+	enum mapper spoken = p->mapper != MAPPER_NONE ? p->mapper
+	    : p->contact.first != MAPPER_NONE         ? p->contact.first
+						      : path_preferred(p);
 
 	if (m->state == MAPPING_RELEASING || mapping_leased(m, now))
 		return m->maker;
@@ -367,6 +369,7 @@ grant(struct mapping *m, mstime now, const struct answer *a)
 	/* It counts from a transmission, not from its answer. */
 	m->expires = (solicited || late ? m->before : now) + (mstime)m->lifetime * MSTIME_SECOND;
 	m->maker = a->mapper;
+	m->open_pcp = false;
 	m->external_port = a->external_port;
 	m->external = a->has_external ? a->external : netaddr_any4;
 	m->suspect = m->moving = false;

@@ -21,7 +21,7 @@ struct directed {
 extern const struct directed directed_start[], directed_renewal[], directed_epoch[],
     directed_silence[], directed_stop[], directed_mapping[], directed_option[], directed_port[],
     directed_rules[], directed_update[], directed_ipv6[], directed_set[], directed_gateways[],
-    directed_reload[], directed_refusal[], directed_firmware[], directed_kinds[];
+    directed_reload[], directed_refusal[], directed_firmware[], directed_deaf[], directed_kinds[];
 
 /* False: `why` says which variant failed and how. */
 bool directed_run(const struct directed *, bool trace, char why[DIRECTED_WHY]);

@@ -108,101 +108,6 @@ together(struct stage *st, int variant)
 	    stage_count(st, ANY_REQUEST, 0, at, st->now));
 }
 
-/* it maps by PCP, and is silent to ANNOUNCE. */
-static bool
-deaf(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
-{
-	(void)st;
-	(void)bytes;
-	(void)n;
-	return q->version == 2 && q->opcode == 0;
-}
-
-/* That and silence to NAT-PMP is all that it says: a request by PCP must be tried. 0: NAT-PMP is
- * preferred; 1: it has spoken NAT-PMP before its update. */
-static void
-maps_only(struct stage *st, int variant)
-{
-	st->gateway.mappers[0] = variant == 0 ? MAPPER_NATPMP : MAPPER_PCP;
-	st->gateway.mappers[1] = variant == 0 ? MAPPER_PCP : MAPPER_NATPMP;
-	st->box.speaks = variant == 0 ? SPEAKS_PCP : SPEAKS_NATPMP;
-	st->script = deaf;
-	stage_grant(st, 120);
-	stage_start(st);
-	stage_path_up(st);
-	stage_forwards(st, 2, 3600);
-	EXPECT(st, stage_wait(st, 75 * MSTIME_SECOND, mapped), "not mapped in 75 s");
-	if (variant == 0)
-		return;
-	st->box.speaks = SPEAKS_PCP;
-	gw_restart(&st->box, st->now, false);
-	stage_run(st, 120 * MSTIME_SECOND);
-	EXPECT(st, stage_wait(st, 2 * MINUTE, mapped), "not mapped 4 minutes after its update");
-}
-
-/* The first grant is lost on its way, and the forward is taken away: what asks whether the gateway
- * is there is the deletion, since nothing else would be answered. */
-static bool
-loses_grants(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
-{
-	struct gw_outcome outcome;
-	uint8_t o[GW_PACKET_MAX];
-
-	if (q->opcode == 0 || q->lifetime == 0)
-		return deaf(st, bytes, n, q);
-	gw_answer(&st->box, st->now, LOCAL, bytes, n, o, &outcome);
-	return true;
-}
-
-static void
-deleted_unheard(struct stage *st, int variant)
-{
-	(void)variant;
-	st->box.speaks = SPEAKS_PCP;
-	st->script = loses_grants;
-	stage_grant(st, 86400);
-	stage_start(st);
-	stage_path_up(st);
-	stage_forwards(st, 1, 86400);
-	stage_run(st, 200);
-	EXPECT(st, gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000) != NULL, "no mapping");
-	engine_unwant(st->engine, st->now, "f0");
-	stage_run(st, MINUTE);
-	EXPECT(st, gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000) == NULL, "left behind");
-	stage_run(st, MINUTE);
-	EXPECT(st, stage_count(st, ANY_REQUEST, 0, st->now - MINUTE, st->now) == 0,
-	    "still asked for something");
-}
-
-/* It no longer answers ANNOUNCE. That is an outage at first, but not for long, and not again. */
-static void
-gone_deaf(struct stage *st, int variant)
-{
-	struct gateway_status g;
-	mstime at;
-
-	st->box.speaks = variant % 2 == 0 ? SPEAKS_PCP : SPEAKS_BOTH;
-	stage_grant(st, 7200);
-	stage_start(st);
-	stage_path_up(st);
-	stage_forwards(st, 2, 7200);
-	EXPECT(st, stage_wait(st, 5 * MSTIME_SECOND, mapped), "not mapped in 5 s");
-	stage_run(st, 10 * MINUTE);
-	st->script = deaf;
-	if (variant >= 2)
-		gw_restart(&st->box, st->now, false);
-	at = st->now;
-	stage_run(st, 5 * MINUTE);
-	EXPECT(st, stage_gateway(st, &g) && g.state == GATEWAY_READY, "still called silent");
-	EXPECT(st, stage_wait(st, 10 * MINUTE, mapped), "not mapped again");
-	at = st->now;
-	stage_run(st, 10 * HOUR);
-	EXPECT(st, stage_noted_count(st, EVENT_GATEWAY_SILENT, at) == 0, "called silent again");
-	EXPECT(st, stage_count(st, ANY_REQUEST, 0, at, st->now) <= 200, "%u packets in 10 hours",
-	    stage_count(st, ANY_REQUEST, 0, at, st->now));
-	EXPECT(st, stage_noted_count(st, EVENT_LOST, at) == 0, "lost");
-}
-
 /* It makes no mappings by PCP since its update (UNSUPP_OPCODE), but by NAT-PMP, which the first
  * refusal finds out. The leases of before that are refused next go the same way. */
 static void
@@ -321,30 +226,6 @@ clock_outlives_outage(struct stage *st, int variant)
 	    "not mapped 4 minutes after a reboot");
 }
 
-/* The one MAP probe of an outage happens to end it; a reboot is in the next. */
-static void
-twice_away(struct stage *st, int variant)
-{
-	st->box.speaks = SPEAKS_PCP;
-	stage_grant(st, 7200);
-	stage_start(st);
-	stage_path_up(st);
-	stage_forwards(st, 1, 7200);
-	EXPECT(st, stage_wait(st, 5 * MSTIME_SECOND, stage_all_active), "not mapped in 5 s");
-	stage_run(st, 10 * MINUTE - 5 * MSTIME_SECOND);
-	st->mute = true;
-	stage_run(st, (30 + variant) * MSTIME_SECOND);
-	st->mute = false;
-	stage_run(st, 20 * MSTIME_SECOND);
-	st->mute = true;
-	stage_run(st, 2 * MINUTE);
-	gw_restart(&st->box, st->now, false);
-	st->mute = false;
-	stage_run(st, 90 * MSTIME_SECOND);
-	EXPECT(st, gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000) != NULL,
-	    "not mapped 90 s after its return");
-}
-
 /* A clock that stands still, heard in both protocols. 0: at a number, 1: at 0. */
 static void
 stuck_in_both(struct stage *st, int variant)
@@ -360,85 +241,13 @@ stuck_in_both(struct stage *st, int variant)
 	    stage_noted_count(st, EVENT_GATEWAY_REBOOTED, at));
 }
 
-/* ---- what PCP has granted unheard --------------------------------------------------------- */
-
-enum { HEARD, PCP_LOST, ALL_LOST };
-
-/* number[0] says which grants are lost. */
-static bool
-loses(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
-{
-	struct gw_outcome outcome;
-	uint8_t o[GW_PACKET_MAX];
-
-	if (st->number[0] == HEARD)
-		return false;
-	if (st->number[0] == ALL_LOST || q->version == 2)
-		gw_answer(&st->box, st->now, LOCAL, bytes, n, o, &outcome);
-	return true;
-}
-
-/* NAT-PMP is preferred, and the forward is taken away. 0: PCP's MAP is all that is answered. */
-static void
-granted_unheard(struct stage *st, int variant)
-{
-	st->gateway.mappers[0] = MAPPER_NATPMP;
-	st->gateway.mappers[1] = MAPPER_PCP;
-	st->box.speaks = SPEAKS_PCP;
-	st->script = variant == 0 ? loses_grants : loses;
-	st->number[0] = variant == 0 ? 0 : ALL_LOST;
-	stage_grant(st, 86400);
-	stage_start(st);
-	stage_path_up(st);
-	stage_forwards(st, 1, 86400);
-	stage_run(st, 75 * MSTIME_SECOND);
-	EXPECT(st, gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000) != NULL, "no mapping");
-	engine_unwant(st->engine, st->now, "f0");
-	stage_run(st, 5 * MSTIME_SECOND);
-	st->number[0] = HEARD;
-	stage_run(st, 2 * HOUR);
-	EXPECT(st, gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000) == NULL, "left behind");
-	EXPECT(st, stage_count(st, ANY_REQUEST, 0, st->now - 30 * MINUTE, st->now) == 0,
-	    "still asked for something");
-}
-
-/* The same for the request that an outage tries. */
-static void
-granted_in_an_outage(struct stage *st, int variant)
-{
-	(void)variant;
-	st->box.speaks = SPEAKS_NATPMP;
-	st->script = loses;
-	stage_grant(st, 120);
-	stage_start(st);
-	stage_path_up(st);
-	stage_forwards(st, 1, 3600);
-	EXPECT(st, stage_wait(st, 15 * MSTIME_SECOND, stage_all_active), "not mapped");
-	st->box.speaks = SPEAKS_PCP;
-	gw_restart(&st->box, st->now, false);
-	stage_grant(st, 86400);
-	st->number[0] = PCP_LOST;
-	stage_run(st, 280 * MSTIME_SECOND);
-	EXPECT(st, gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000) != NULL, "no mapping");
-	engine_unwant(st->engine, st->now, "f0");
-	st->number[0] = HEARD;
-	stage_run(st, 10 * MINUTE);
-	EXPECT(st, gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000) == NULL, "left behind");
-}
-
 const struct directed directed_firmware[] = {
 	{ "another firmware, another protocol", another_firmware, 40 },
 	{ "another firmware: all leases together", together, 1 },
-	{ "Q-043 no answer but to MAP", maps_only, 2 },
-	{ "Q-043 no answer but to MAP, and a lost grant", deleted_unheard, 1 },
-	{ "Q-043 no answer to ANNOUNCE since an update", gone_deaf, 4 },
 	{ "UNSUPP_OPCODE since an update", gone_mapless, 1 },
 	{ "not unlearned: an outage", outage_proves_nothing, 2 },
 	{ "not unlearned: no answer to the address question", no_address_proves_nothing, 1 },
 	{ "a clock is remembered in an outage", clock_outlives_outage, 4 },
-	{ "Q-043 not deaf, but away twice", twice_away, 20 },
 	{ "Q-007 a clock stands still in both protocols", stuck_in_both, 2 },
-	{ "granted by PCP, unheard", granted_unheard, 2 },
-	{ "granted by PCP in an outage, unheard", granted_in_an_outage, 1 },
 	{ NULL, NULL, 0 },
 };

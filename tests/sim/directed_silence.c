@@ -338,6 +338,46 @@ back_with_pcp(struct stage *st, int variant)
 	    "not mapped by PCP");
 }
 
+static bool
+closed_to_pcp(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
+{
+	(void)bytes;
+	(void)n;
+	if (q->version == 2 && q->opcode != 0) {
+		st->mute = true;
+		stage_icmp(st, 1);
+	}
+	return q->version == 2;
+}
+
+/* What needs PCP is no probe for a gateway of NAT-PMP alone, which falls silent at its question. */
+static void
+needless_probe(struct stage *st, int variant)
+{
+	struct forward_spec f = stage_spec(6000, PROTOCOL_TCP, 3600);
+	struct forward_spec late = stage_spec(7000, PROTOCOL_TCP, 3600);
+
+	(void)variant;
+	f.udp = f.has_internal = true;
+	f.internal = stage_address("192.168.1.77");
+	late.name = "late";
+	st->box.speaks = SPEAKS_NATPMP;
+	stage_grant(st, 7200);
+	stage_start(st);
+	stage_path_up(st);
+	stage_forwards(st, 1, 7200);
+	EXPECT(st, stage_wait(st, 15 * MSTIME_SECOND, stage_all_active), "not mapped");
+	st->script = closed_to_pcp;
+	stage_want(st, &f);
+	stage_run(st, MINUTE);
+	stage_want(st, &late);
+	EXPECT(st, st->mute, "not asked by PCP");
+	st->mute = false;
+	st->script = NULL;
+	stage_run(st, 15 * MSTIME_SECOND);
+	EXPECT(st, stage_active(st, 7000, PROTOCOL_TCP), "not mapped 15 s after its return");
+}
+
 /* A box that maps by PCP, but does not answer ANNOUNCE. The script's numbers: */
 enum { FORGED, OUT_UNTIL, LOST_PACKETS, NATPMP_HEARD };
 
@@ -420,6 +460,7 @@ const struct directed directed_silence[] = {
 	{ "nothing leaves this host", nothing_leaves, 4 },
 	{ "many silent gateways", many_gateways, 1 },
 	{ "back with PCP after silence", back_with_pcp, 1 },
+	{ "an outage, and what needs PCP", needless_probe, 1 },
 	{ "no answer to ANNOUNCE, and a forged one", forged_to_deaf, 2 },
 	{ "no answer to ANNOUNCE, and one packet lost", one_lost, 1 },
 	{ NULL, NULL, 0 },

@@ -136,7 +136,7 @@ scenarios(struct run *r, const char *only, bool trace)
 		directed_epoch, directed_silence, directed_stop, directed_mapping, directed_option,
 		directed_port, directed_rules, directed_update, directed_ipv6, directed_set,
 		directed_gateways, directed_reload, directed_refusal, directed_firmware,
-		directed_kinds };
+		directed_deaf, directed_kinds };
 
 	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
 		for (const struct directed *d = lists[i]; d->name; d++) {
