@@ -47,6 +47,7 @@ contact_gap(struct path *p, enum mapper mapper, bool alone)
 	return c->wait[d];
 }
 
+/* What is to be deleted by this protocol first. */
 static struct mapping *
 blocker(const struct mapping *m, enum mapper mapper)
 {

@@ -255,10 +255,10 @@ give_up(struct path *p, mstime now)
 	bool question = is_question(p);
 
 	p->exchange = (struct exchange){ .kind = EXCHANGE_NONE };
-	if (x.kind != EXCHANGE_MAP && x.mapper != p->mapper) {
-		path_unheard(p, now, x.mapper); /* only a polite question */
-		return;
-	}
+	if (x.mapper != p->mapper && (x.probe || x.kind != EXCHANGE_MAP))
+		path_unheard(p, now, x.mapper);
+	if (x.mapper != p->mapper && x.kind != EXCHANGE_MAP)
+		return; /* only a polite question */
 	if (question) {
 		mapping_unsupported(x.mapping, now);
 		return;

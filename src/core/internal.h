@@ -48,7 +48,7 @@ struct mapping {
 	bool contested : 1; /* a copy of the request was refused: another may have been granted */
 	bool asked_pcp : 1; /* a PCP request was sent on this path */
 	bool asked_natpmp : 1;
-	bool open_pcp : 1;  /* PCP was asked to make it, and nothing was answered */
+	bool open_pcp : 1;  /* since its last grant PCP was asked to make it */
 	bool described : 1; /* the last PCP request had a DESCRIPTION … */
 	bool insisted : 1;  /* … and a PREFER_FAILURE */
 	bool moving : 1;    /* deleted to be made anew, which is not done yet */

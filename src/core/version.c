@@ -181,7 +181,7 @@ path_unheard(struct path *p, mstime now, enum mapper mapper)
 	bool works = mapper == MAPPER_PCP ? p->announce_works : p->address_at >= 0;
 
 	/* Its clock as it was is nothing to compare an announcement with. */
-	if (!p->outage && p->unheard[d] < enough && ++p->unheard[d] == enough)
+	if (p->unheard[d] < UNLEARNED_QUESTIONS && ++p->unheard[d] == UNLEARNED_QUESTIONS)
 		p->epochs[d].known = false;
 	if (mapper == MAPPER_NATPMP)
 		path_address_later(p, now);

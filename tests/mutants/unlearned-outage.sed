@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: ISC
 # file: src/core/exchange.c
 # what: silence to NAT-PMP's question is an outage, which PCP's answer ends, and so on
-s/x.kind != EXCHANGE_MAP && x.mapper != p->mapper/x.kind == EXCHANGE_ANNOUNCE \&\& x.mapper != p->mapper/
+s/if (x.mapper != p->mapper \&\& x.kind != EXCHANGE_MAP)/if (x.mapper != p->mapper \&\& x.kind == EXCHANGE_ANNOUNCE)/
