@@ -47,18 +47,6 @@ contact_gap(struct path *p, enum mapper mapper, bool alone)
 	return c->wait[d];
 }
 
-/* What is to be deleted by this protocol first. */
-static struct mapping *
-blocker(const struct mapping *m, enum mapper mapper)
-{
-	struct mapping *ghost;
-
-	TAILQ_FOREACH(ghost, &m->path->mappings, of_path)
-	if (ghost->unit == NULL && ghost->maker == mapper && portset_overlap(ghost, m))
-		return ghost;
-	return NULL;
-}
-
 /* Deleting goes before asking, here too, and is a question itself where nothing is asked for. */
 static struct mapping *
 head(struct path *p, mstime now, enum mapper mapper)
@@ -72,7 +60,7 @@ head(struct path *p, mstime now, enum mapper mapper)
 		if (m->unit == NULL || m->state != MAPPING_REQUESTING || !ask_possible(m, mapper) ||
 		    rival_leaves(m))
 			continue;
-		ghost = blocker(m, mapper);
+		ghost = mapping_blocker(m, mapper);
 		return ghost != NULL ? ghost : m;
 	}
 	return last;

@@ -87,7 +87,7 @@ ghost_guessed(const struct mapping *ghost)
 void
 ghost_drop_guess(struct mapping *m, mstime now)
 {
-	struct mapping *ghost = mapping_blocker(m);
+	struct mapping *ghost = mapping_blocker(m, MAPPER_NONE);
 
 	if (ghost != NULL && ghost->tries == 0 && ((struct ghost *)ghost)->guess &&
 	    mapping_contested(m, now))

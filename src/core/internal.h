@@ -302,8 +302,9 @@ void mapping_hurry(struct mapping *, mstime now);
 /* Lets time pass: the end of a lease, of a refusal. */
 void mapping_age(struct mapping *, mstime now);
 mstime mapping_next(const struct mapping *);
-/* Its predecessor, which is still to be deleted; NULL: none. */
-struct mapping *mapping_blocker(const struct mapping *);
+/* Its predecessor, which is still to be deleted, by that protocol or (MAPPER_NONE) by any; NULL:
+ * none. */
+struct mapping *mapping_blocker(const struct mapping *, enum mapper maker);
 /* Is there one, here or with a rival? */
 bool mapping_blocked(const struct mapping *);
 void mapping_suspect(struct mapping *, mstime now, mstime due);

@@ -233,12 +233,13 @@ mapping_next(const struct mapping *m)
 }
 
 struct mapping *
-mapping_blocker(const struct mapping *m)
+mapping_blocker(const struct mapping *m, enum mapper maker)
 {
 	struct mapping *ghost;
 
 	TAILQ_FOREACH(ghost, &m->path->mappings, of_path)
-	if (ghost->unit == NULL && portset_overlap(ghost, m))
+	if (ghost->unit == NULL && (maker == MAPPER_NONE || ghost->maker == maker) &&
+	    portset_overlap(ghost, m))
 		return ghost;
 	return NULL;
 }
@@ -246,7 +247,7 @@ mapping_blocker(const struct mapping *m)
 bool
 mapping_blocked(const struct mapping *m)
 {
-	return mapping_blocker(m) != NULL || rival_leaves(m);
+	return mapping_blocker(m, MAPPER_NONE) != NULL || rival_leaves(m);
 }
 
 void

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: ISC
 # file: src/core/contact.c
 # what: deletions gather at a silent gateway
-s/ghost = blocker(m, mapper);/ghost = mapping_blocker(m); if (ghost != NULL \&\& ghost->maker != mapper) ghost = NULL;/
+s/ghost = mapping_blocker(m, mapper);/ghost = mapping_blocker(m, MAPPER_NONE); if (ghost != NULL \&\& ghost->maker != mapper) ghost = NULL;/

@@ -5,13 +5,6 @@
 /* Gateways that answer less than they should: deaf to ANNOUNCE (Q-043), to all but MAP, for a
  * while; and what may have been granted meanwhile. */
 
-static bool
-mapped(struct stage *st)
-{
-	return gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000) != NULL &&
-	    gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5001) != NULL && stage_all_active(st);
-}
-
 /* it maps by PCP, and is silent to ANNOUNCE. */
 static bool
 deaf(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
@@ -27,21 +20,32 @@ deaf(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *
 static void
 maps_only(struct stage *st, int variant)
 {
-	st->gateway.mappers[0] = variant == 0 ? MAPPER_NATPMP : MAPPER_PCP;
-	st->gateway.mappers[1] = variant == 0 ? MAPPER_PCP : MAPPER_NATPMP;
+	stage_prefer(st, variant == 0 ? MAPPER_NATPMP : MAPPER_PCP);
 	st->box.speaks = variant == 0 ? SPEAKS_PCP : SPEAKS_NATPMP;
 	st->script = deaf;
 	stage_grant(st, 120);
 	stage_start(st);
 	stage_path_up(st);
 	stage_forwards(st, 2, 3600);
-	EXPECT(st, stage_wait(st, 75 * MSTIME_SECOND, mapped), "not mapped in 75 s");
+	EXPECT(st, stage_wait(st, 75 * MSTIME_SECOND, stage_both_mapped), "not mapped in 75 s");
 	if (variant == 0)
 		return;
 	st->box.speaks = SPEAKS_PCP;
 	gw_restart(&st->box, st->now, false);
 	stage_run(st, 120 * MSTIME_SECOND);
-	EXPECT(st, stage_wait(st, 2 * MINUTE, mapped), "not mapped 4 minutes after its update");
+	EXPECT(st, stage_wait(st, 2 * MINUTE, stage_both_mapped),
+	    "not mapped 4 minutes after its update");
+}
+
+/* It does what it is asked for, and nobody hears of it. */
+static bool
+lose_answer(struct stage *st, const uint8_t *bytes, size_t n)
+{
+	struct gw_outcome outcome;
+	uint8_t o[GW_PACKET_MAX];
+
+	gw_answer(&st->box, st->now, LOCAL, bytes, n, o, &outcome);
+	return true;
 }
 
 /* The first grant is lost on its way, and the forward is taken away: what asks whether the gateway
@@ -49,13 +53,9 @@ maps_only(struct stage *st, int variant)
 static bool
 loses_grants(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
 {
-	struct gw_outcome outcome;
-	uint8_t o[GW_PACKET_MAX];
-
 	if (q->opcode == 0 || q->lifetime == 0)
 		return deaf(st, bytes, n, q);
-	gw_answer(&st->box, st->now, LOCAL, bytes, n, o, &outcome);
-	return true;
+	return lose_answer(st, bytes, n);
 }
 
 static void
@@ -90,7 +90,7 @@ gone_deaf(struct stage *st, int variant)
 	stage_start(st);
 	stage_path_up(st);
 	stage_forwards(st, 2, 7200);
-	EXPECT(st, stage_wait(st, 5 * MSTIME_SECOND, mapped), "not mapped in 5 s");
+	EXPECT(st, stage_wait(st, 5 * MSTIME_SECOND, stage_both_mapped), "not mapped in 5 s");
 	stage_run(st, 10 * MINUTE);
 	st->script = deaf;
 	if (variant >= 2)
@@ -98,7 +98,7 @@ gone_deaf(struct stage *st, int variant)
 	at = st->now;
 	stage_run(st, 5 * MINUTE);
 	EXPECT(st, stage_gateway(st, &g) && g.state == GATEWAY_READY, "still called silent");
-	EXPECT(st, stage_wait(st, 10 * MINUTE, mapped), "not mapped again");
+	EXPECT(st, stage_wait(st, 10 * MINUTE, stage_both_mapped), "not mapped again");
 	at = st->now;
 	stage_run(st, 10 * HOUR);
 	EXPECT(st, stage_noted_count(st, EVENT_GATEWAY_SILENT, at) == 0, "called silent again");
@@ -139,13 +139,10 @@ enum { HEARD, PCP_LOST, ALL_LOST };
 static bool
 loses(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
 {
-	struct gw_outcome outcome;
-	uint8_t o[GW_PACKET_MAX];
-
 	if (st->number[0] == HEARD)
 		return false;
 	if (st->number[0] == ALL_LOST || q->version == 2)
-		gw_answer(&st->box, st->now, LOCAL, bytes, n, o, &outcome);
+		lose_answer(st, bytes, n);
 	return true;
 }
 
@@ -153,8 +150,7 @@ loses(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request 
 static void
 granted_unheard(struct stage *st, int variant)
 {
-	st->gateway.mappers[0] = MAPPER_NATPMP;
-	st->gateway.mappers[1] = MAPPER_PCP;
+	stage_prefer(st, MAPPER_NATPMP);
 	st->box.speaks = SPEAKS_PCP;
 	st->script = variant == 0 ? loses_grants : loses;
 	st->number[0] = variant == 0 ? 0 : ALL_LOST;
@@ -201,13 +197,9 @@ granted_in_an_outage(struct stage *st, int variant)
 static bool
 loses_natpmp(struct stage *st, const uint8_t *bytes, size_t n, const struct gw_request *q)
 {
-	struct gw_outcome outcome;
-	uint8_t o[GW_PACKET_MAX];
-
 	if (q->version != 0 || q->lifetime == 0 || q->opcode == 0)
 		return false;
-	gw_answer(&st->box, st->now, LOCAL, bytes, n, o, &outcome);
-	return true;
+	return lose_answer(st, bytes, n);
 }
 
 static void
@@ -264,8 +256,7 @@ held_in_vain(struct stage *st, int variant)
 	mstime at;
 
 	f.on_demand = true;
-	st->gateway.mappers[0] = variant ? MAPPER_PCP : MAPPER_NATPMP;
-	st->gateway.mappers[1] = variant ? MAPPER_NATPMP : MAPPER_PCP;
+	stage_prefer(st, variant ? MAPPER_PCP : MAPPER_NATPMP);
 	st->box.speaks = SPEAKS_BOTH;
 	stage_start(st);
 	stage_path_up(st);
@@ -290,23 +281,22 @@ held_in_vain(struct stage *st, int variant)
 static void
 three_lives(struct stage *st, int variant)
 {
-	st->gateway.mappers[0] = variant == 0 ? MAPPER_PCP : MAPPER_NATPMP;
-	st->gateway.mappers[1] = variant == 0 ? MAPPER_NATPMP : MAPPER_PCP;
+	stage_prefer(st, variant == 0 ? MAPPER_PCP : MAPPER_NATPMP);
 	st->box.speaks = SPEAKS_PCP;
 	stage_grant(st, 3600);
 	stage_start(st);
 	stage_path_up(st);
 	stage_forwards(st, 2, 3600);
-	EXPECT(st, stage_wait(st, 15 * MSTIME_SECOND, mapped), "not mapped");
+	EXPECT(st, stage_wait(st, 15 * MSTIME_SECOND, stage_both_mapped), "not mapped");
 	stage_run(st, 10 * MINUTE);
 	st->box.speaks = SPEAKS_NATPMP;
 	gw_restart(&st->box, st->now, false);
-	EXPECT(st, stage_wait(st, 80 * MINUTE, mapped), "not mapped by NAT-PMP");
+	EXPECT(st, stage_wait(st, 80 * MINUTE, stage_both_mapped), "not mapped by NAT-PMP");
 	stage_run(st, 2 * HOUR);
 	st->box.speaks = SPEAKS_PCP;
 	st->script = deaf;
 	gw_restart(&st->box, st->now, false);
-	EXPECT(st, stage_wait(st, 80 * MINUTE, mapped), "not mapped in 80 minutes");
+	EXPECT(st, stage_wait(st, 80 * MINUTE, stage_both_mapped), "not mapped in 80 minutes");
 }
 
 /* number[0]: NAT-PMP is switched off. */
@@ -327,8 +317,7 @@ renewed_in_an_outage(struct stage *st, int variant)
 
 	f.remotes = remotes;
 	f.n_remotes = 1;
-	st->gateway.mappers[0] = MAPPER_NATPMP;
-	st->gateway.mappers[1] = MAPPER_PCP;
+	stage_prefer(st, MAPPER_NATPMP);
 	st->box.speaks = SPEAKS_BOTH;
 	st->box.options = OPTIONS_PROCESSED;
 	st->script = deaf_and_off;

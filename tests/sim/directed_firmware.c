@@ -34,13 +34,6 @@ static const struct stranger {
 	{ STRANGER_ODD, STRANGER_V2_24, false, true },
 };
 
-static bool
-mapped(struct stage *st)
-{
-	return gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000) != NULL &&
-	    gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5001) != NULL && stage_all_active(st);
-}
-
 /* Nothing is announced, and the leases of two hours have more than half an hour to go to their
  * renewal: the questions of every minute find it. 20 … 39: after an outage of 90 s. */
 static void
@@ -59,7 +52,7 @@ another_firmware(struct stage *st, int variant)
 	stage_start(st);
 	stage_path_up(st);
 	stage_forwards(st, 2, 7200);
-	EXPECT(st, stage_wait(st, 5 * MSTIME_SECOND, mapped), "not mapped in 5 s");
+	EXPECT(st, stage_wait(st, 5 * MSTIME_SECOND, stage_both_mapped), "not mapped in 5 s");
 	stage_run(st, 15 * MINUTE);
 	st->mute = (unsigned)variant >= FIRMWARES * STRANGERS;
 	stage_run(st, st->mute ? 90 * MSTIME_SECOND : 0);
@@ -68,7 +61,8 @@ another_firmware(struct stage *st, int variant)
 	st->box.stranger = to_pcp ? s->natpmp : s->pcp;
 	gw_restart(&st->box, st->now, false);
 	at = st->now;
-	EXPECT(st, stage_wait(st, refuses ? f->refusing : f->silent, mapped), "not mapped");
+	EXPECT(
+	    st, stage_wait(st, refuses ? f->refusing : f->silent, stage_both_mapped), "not mapped");
 	packets = stage_count(st, ANY_REQUEST, 0, at, st->now);
 	EXPECT(st, packets <= (refuses ? 20 : 80), "%u packets", packets);
 	/* What is refused is asked in the other protocol right after the first question. */
@@ -89,21 +83,21 @@ together(struct stage *st, int variant)
 	mstime at;
 
 	(void)variant;
-	st->gateway.mappers[0] = MAPPER_NATPMP;
-	st->gateway.mappers[1] = MAPPER_PCP;
+	stage_prefer(st, MAPPER_NATPMP);
 	st->box.speaks = SPEAKS_PCP;
 	st->box.stranger = STRANGER_V2_24;
 	stage_grant(st, 7200);
 	stage_start(st);
 	stage_path_up(st);
 	stage_forwards(st, 2, 7200);
-	EXPECT(st, stage_wait(st, 5 * MSTIME_SECOND, mapped), "not mapped in 5 s");
+	EXPECT(st, stage_wait(st, 5 * MSTIME_SECOND, stage_both_mapped), "not mapped in 5 s");
 	stage_run(st, 15 * MINUTE);
 	st->box.speaks = SPEAKS_NATPMP;
 	st->box.stranger = STRANGER_MUTE;
 	gw_restart(&st->box, st->now, false);
 	at = st->now;
-	EXPECT(st, stage_wait(st, 17 * MINUTE, mapped), "not mapped when the renewals are in vain");
+	EXPECT(st, stage_wait(st, 17 * MINUTE, stage_both_mapped),
+	    "not mapped when the renewals are in vain");
 	EXPECT(st, stage_count(st, ANY_REQUEST, 0, at, st->now) <= 100, "%u packets",
 	    stage_count(st, ANY_REQUEST, 0, at, st->now));
 }
@@ -119,11 +113,11 @@ gone_mapless(struct stage *st, int variant)
 	stage_start(st);
 	stage_path_up(st);
 	stage_forwards(st, 5, 7200);
-	EXPECT(st, stage_wait(st, 5 * MSTIME_SECOND, mapped), "not mapped in 5 s");
+	EXPECT(st, stage_wait(st, 5 * MSTIME_SECOND, stage_both_mapped), "not mapped in 5 s");
 	stage_run(st, 10 * MINUTE);
 	st->box.pcp_refusal = 4;
 	gw_restart(&st->box, st->now, false);
-	EXPECT(st, stage_wait(st, 75 * MSTIME_SECOND, mapped), "not mapped by NAT-PMP");
+	EXPECT(st, stage_wait(st, 75 * MSTIME_SECOND, stage_both_mapped), "not mapped by NAT-PMP");
 	EXPECT(st, stage_noted_count(st, EVENT_FAILED, 0) == 0, "failed");
 }
 

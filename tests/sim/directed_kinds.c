@@ -74,13 +74,6 @@ become(struct stage *st, size_t i)
 	st->box.min_life = st->box.max_life = k->lease != 0 ? k->lease : LEASE;
 }
 
-static bool
-mapped(struct stage *st)
-{
-	return gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000) != NULL &&
-	    gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5001) != NULL && stage_all_active(st);
-}
-
 /* So many packets costs an outage of that length: one in 4 s, after ten minutes one in 30 s. The
  * other protocol, and the renewals of what lives on, are a quarter more. */
 static unsigned
@@ -101,20 +94,19 @@ from_any_to_any(struct stage *st, int variant)
 	mstime at;
 
 	if (v >= n * n) {
-		st->gateway.mappers[0] = MAPPER_NATPMP;
-		st->gateway.mappers[1] = MAPPER_PCP;
+		stage_prefer(st, MAPPER_NATPMP);
 	}
 	become(st, from);
 	stage_start(st);
 	stage_path_up(st);
 	stage_forwards(st, 2, LEASE);
-	stage_wait(st, 75 * MSTIME_SECOND, mapped);
+	stage_wait(st, 75 * MSTIME_SECOND, stage_both_mapped);
 	stage_run(st, 10 * MINUTE);
 	gw_restart(&st->box, st->now, false);
 	become(st, to);
 	at = st->now;
 	/* at the latest when the lease is over */
-	EXPECT(st, stage_wait(st, 80 * MINUTE, mapped) || !kinds[to].maps,
+	EXPECT(st, stage_wait(st, 80 * MINUTE, stage_both_mapped) || !kinds[to].maps,
 	    "not mapped: from %s to %s", kinds[from].name, kinds[to].name);
 	packets = stage_count(st, ANY_REQUEST, 0, at, st->now);
 	EXPECT(st, packets <= 50 + outage_pace(st->now - at) * 5 / 4, "%u packets: from %s to %s",
@@ -124,8 +116,8 @@ from_any_to_any(struct stage *st, int variant)
 	packets = stage_count(st, ANY_REQUEST, 0, at, st->now);
 	EXPECT(st, packets <= kinds[to].hourly, "%u packets in the next hour: from %s to %s",
 	    packets, kinds[from].name, kinds[to].name);
-	EXPECT(st, !kinds[to].maps || mapped(st), "not for long: from %s to %s", kinds[from].name,
-	    kinds[to].name);
+	EXPECT(st, !kinds[to].maps || stage_both_mapped(st), "not for long: from %s to %s",
+	    kinds[from].name, kinds[to].name);
 }
 
 const struct directed directed_kinds[] = {

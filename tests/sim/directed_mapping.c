@@ -10,8 +10,7 @@
 static void
 upgrade(struct stage *st, int variant)
 {
-	st->gateway.mappers[0] = MAPPER_NATPMP;
-	st->gateway.mappers[1] = MAPPER_PCP;
+	stage_prefer(st, MAPPER_NATPMP);
 	st->box.speaks = SPEAKS_PCP;
 	st->box.stranger = variant ? STRANGER_V2_24 : STRANGER_FRAGMENT;
 	stage_start(st);

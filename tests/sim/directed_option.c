@@ -391,8 +391,7 @@ needs_pcp(struct stage *st, int variant)
 	f.has_internal = true;
 	f.internal = gw_netaddr(OTHER_HOST);
 	g.name = "other";
-	st->gateway.mappers[0] = MAPPER_NATPMP;
-	st->gateway.mappers[1] = MAPPER_PCP;
+	stage_prefer(st, MAPPER_NATPMP);
 	st->box.speaks = both ? SPEAKS_BOTH : SPEAKS_NATPMP;
 	st->box.stranger = variant == 1 ? STRANGER_MUTE : STRANGER_V0_8;
 	st->box.options = OPTIONS_PROCESSED;

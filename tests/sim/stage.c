@@ -287,6 +287,13 @@ stage_forwards(struct stage *st, unsigned n, uint32_t lifetime)
 }
 
 void
+stage_prefer(struct stage *st, enum mapper m)
+{
+	st->gateway.mappers[0] = m;
+	st->gateway.mappers[1] = m == MAPPER_PCP ? MAPPER_NATPMP : MAPPER_PCP;
+}
+
+void
 stage_only(struct stage *st, enum mapper m)
 {
 	st->gateway.mappers[0] = m;
@@ -433,6 +440,13 @@ stage_all_active(struct stage *st)
 		if (m.state != MAPPING_ACTIVE)
 			return false;
 	return i > 0;
+}
+
+bool
+stage_both_mapped(struct stage *st)
+{
+	return gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5000) != NULL &&
+	    gw_find(&st->box, st->now, LOCAL, PROTOCOL_TCP, 5001) != NULL && stage_all_active(st);
 }
 
 bool

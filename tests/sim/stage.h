@@ -88,6 +88,7 @@ struct forward_spec stage_spec(uint16_t port, uint8_t protocol, uint32_t lifetim
 void stage_want(struct stage *, const struct forward_spec *);
 /* `n` TCP forwards f0 … with ports 5000 … */
 void stage_forwards(struct stage *, unsigned n, uint32_t lifetime);
+void stage_prefer(struct stage *, enum mapper);      /* the other comes second */
 void stage_only(struct stage *, enum mapper);        /* a gateway and a config of one protocol */
 void stage_grant(struct stage *, uint32_t lifetime); /* whatever is asked */
 
@@ -96,6 +97,8 @@ void stage_run_until(struct stage *, mstime at);
 /* Runs until it holds; false after `limit`. */
 bool stage_wait(struct stage *, mstime limit, bool (*holds)(struct stage *));
 bool stage_all_active(struct stage *);
+/* The same, and the gateway has f0 and f1. */
+bool stage_both_mapped(struct stage *);
 bool stage_drained(struct stage *);
 
 void stage_reply(struct stage *, mstime after, const uint8_t *bytes, size_t n);
